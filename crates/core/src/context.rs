@@ -1,0 +1,350 @@
+//! `Context`: makes RDDs and runs jobs.
+
+use std::fmt;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::clock::{Clock, SystemClock};
+use crate::data::{Data, PartitionIter};
+use crate::error::{Error, ErrorKind, Result};
+use crate::function::Function;
+use crate::master::Master;
+use crate::operator::Operator;
+use crate::rdd::Rdd;
+use crate::rdd::action::ActionRoot;
+use crate::rdd::node::{Meta, Parent, RddNode};
+use crate::scheduler::{Backend, JobPlan, ShuffleTracker, ThreadBackend, plan};
+use crate::shuffle::Cleaner;
+use crate::storage::{BlockStore, MemoryStore};
+use crate::task::{CancelToken, is_in_task};
+
+/// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
+///
+/// ```
+/// use tidemill_core::Context;
+///
+/// let ctx = Context::local(2)?;
+/// let words = ctx.parallelize(vec!["to", "be", "or", "not", "to", "be"].into_iter().map(String::from));
+/// assert_eq!(words.distinct().count()?, 4);
+/// # Ok::<(), tidemill_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Context {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    backend: Arc<dyn Backend>,
+    clock: Arc<dyn Clock>,
+    shuffles: Arc<ShuffleTracker>,
+    max_attempts: u32,
+    default_parallelism: usize,
+    seed: u64,
+    next_rdd: AtomicU64,
+    next_shuffle: AtomicU64,
+    next_job: AtomicU64,
+    running: parking_lot::Mutex<std::collections::HashMap<u64, CancelToken>>,
+}
+
+/// Settings and components of a [`Context`].
+#[derive(Debug)]
+#[must_use]
+pub struct ContextBuilder {
+    master: Master,
+    max_cache_bytes: usize,
+    default_parallelism: Option<usize>,
+    seed: Option<u64>,
+    clock: Option<Arc<dyn Clock>>,
+    backend: Option<Arc<dyn Backend>>,
+}
+
+impl ContextBuilder {
+    /// Where tasks run. Default `local[*]`.
+    pub fn master(mut self, master: Master) -> Self {
+        self.master = master;
+        self
+    }
+
+    /// Memory for cached partitions, in bytes. Default 1 GiB.
+    pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
+        self.max_cache_bytes = bytes;
+        self
+    }
+
+    /// Partitions of RDDs and shuffles that say nothing else. Default: the number of slots.
+    pub fn default_parallelism(mut self, num_partitions: usize) -> Self {
+        self.default_parallelism = Some(num_partitions.max(1));
+        self
+    }
+
+    /// Seed of everything random. Default: drawn anew for each context.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Where time comes from. Default: the machine's clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Runs jobs on `backend` in place of the master's.
+    pub fn backend(mut self, backend: Arc<dyn Backend>) -> Self {
+        self.backend = Some(backend);
+        self
+    }
+
+    /// The context.
+    ///
+    /// # Errors
+    /// `Unavailable` when the machine gives no threads; `Unsupported` in a program compiled with
+    /// `panic = "abort"`, where one failing task would end the process.
+    pub fn build(self) -> Result<Context> {
+        if cfg!(panic = "abort") {
+            let error = "a program compiled with panic=\"abort\" cannot contain a failing task";
+            return Err(Error::new(ErrorKind::Unsupported, error).with(
+                "hint",
+                "remove panic = \"abort\" from the profile in Cargo.toml",
+            ));
+        }
+        let backend = match self.backend {
+            Some(backend) => backend,
+            None => {
+                let blocks = Arc::new(MemoryStore::new(self.max_cache_bytes));
+                let name = self.master.to_string();
+                Arc::new(ThreadBackend::local(
+                    &name,
+                    self.master.num_slots(),
+                    blocks,
+                )?)
+            }
+        };
+        let inner = Inner {
+            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            shuffles: Arc::default(),
+            max_attempts: self.master.max_attempts(),
+            default_parallelism: self.default_parallelism.unwrap_or(backend.num_slots()),
+            seed: self.seed.unwrap_or_else(random_seed),
+            next_rdd: AtomicU64::new(0),
+            next_shuffle: AtomicU64::new(0),
+            next_job: AtomicU64::new(0),
+            running: parking_lot::Mutex::default(),
+            backend,
+        };
+        Ok(Context {
+            inner: Arc::new(inner),
+        })
+    }
+}
+
+/// A seed from the hasher that the standard library seeds from the system.
+fn random_seed() -> u64 {
+    use std::hash::BuildHasher;
+    std::hash::RandomState::new().hash_one(0)
+}
+
+impl Context {
+    /// Settings and components, to be changed before the context is built.
+    pub fn builder() -> ContextBuilder {
+        ContextBuilder {
+            master: Master::local(std::thread::available_parallelism().map_or(1, usize::from)),
+            max_cache_bytes: 1 << 30,
+            default_parallelism: None,
+            seed: None,
+            clock: None,
+            backend: None,
+        }
+    }
+
+    /// A context of `num_slots` threads in this process.
+    ///
+    /// # Errors
+    /// As [`ContextBuilder::build`].
+    pub fn local(num_slots: usize) -> Result<Self> {
+        Self::builder().master(Master::local(num_slots)).build()
+    }
+
+    /// A context for a master string such as `local[2]`.
+    ///
+    /// # Errors
+    /// `Invalid` for a string of another form; else as [`ContextBuilder::build`].
+    pub fn new(master: &str) -> Result<Self> {
+        Self::builder().master(master.parse()?).build()
+    }
+
+    /// Partitions of RDDs and shuffles that say nothing else.
+    #[must_use]
+    pub fn default_parallelism(&self) -> usize {
+        self.inner.default_parallelism
+    }
+
+    /// Least number of partitions of files: two, or one where only one task runs at a time.
+    #[must_use]
+    pub fn default_min_partitions(&self) -> usize {
+        self.inner.default_parallelism.min(2)
+    }
+
+    /// Where time comes from.
+    #[must_use]
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.inner.clock
+    }
+
+    /// What runs the jobs.
+    #[must_use]
+    pub fn backend(&self) -> &Arc<dyn Backend> {
+        &self.inner.backend
+    }
+
+    /// Where the driver's blocks are.
+    #[must_use]
+    pub fn blocks(&self) -> &Arc<dyn BlockStore> {
+        self.inner.backend.blocks()
+    }
+
+    /// The run's seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.inner.seed
+    }
+
+    /// Ends all jobs and threads. Later jobs fail with `Closed`. Harmless when called again.
+    pub fn stop(&self) {
+        self.cancel_all_jobs();
+        self.inner.backend.stop();
+    }
+
+    /// Asks all running jobs to end; their actions return `Cancelled`.
+    pub fn cancel_all_jobs(&self) {
+        for token in self.inner.running.lock().values() {
+            token.cancel();
+        }
+    }
+
+    /// Runs `function` on some partitions and returns what it gave, in the order of `splits`.
+    ///
+    /// # Errors
+    /// `Invalid` for a partition the RDD does not have; else the job's failure.
+    #[track_caller]
+    pub fn run_job<T, R, M>(&self, rdd: &Rdd<T>, function: M, splits: &[usize]) -> Result<Vec<R>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
+        let operator = Operator::new("run_job", Location::caller());
+        self.run_action(operator, rdd, &Arc::new(function), splits)
+    }
+
+    pub(crate) fn run_action<T, R, M>(
+        &self,
+        operator: Operator,
+        rdd: &Rdd<T>,
+        function: &Arc<M>,
+        splits: &[usize],
+    ) -> Result<Vec<R>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
+        if is_in_task() {
+            return Err(Error::invalid(
+                "an RDD was used inside another RDD's function: actions run on the driver only",
+            )
+            .with("operator", operator));
+        }
+        let num_partitions = rdd.num_partitions()?;
+        if let Some(bad) = splits.iter().find(|split| **split >= num_partitions) {
+            return Err(
+                Error::invalid("attempting to access a non-existent partition")
+                    .with("operator", operator)
+                    .with("partition", bad)
+                    .with("num_partitions", num_partitions),
+            );
+        }
+        let meta = self.meta(operator.clone(), rdd.parent().depth());
+        let root = Arc::new(ActionRoot::new(
+            meta,
+            rdd.parent().clone(),
+            Arc::clone(function),
+        ));
+        let stages = plan(
+            root,
+            splits.to_vec(),
+            &self.inner.shuffles,
+            &**self.blocks(),
+        )?;
+        let job = self.inner.next_job.fetch_add(1, Ordering::Relaxed);
+        let cancel = CancelToken::new();
+        let plan = Arc::new(JobPlan {
+            job,
+            stages,
+            operator,
+            cancel: cancel.clone(),
+            max_attempts: self.inner.max_attempts,
+            seed: self.inner.seed,
+        });
+        self.inner.running.lock().insert(job, cancel);
+        let result = self.run_plan(&plan, splits);
+        self.inner.running.lock().remove(&job);
+        result
+    }
+
+    fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, splits: &[usize]) -> Result<Vec<R>> {
+        let last = plan.stages.len().saturating_sub(1);
+        let mut results: std::collections::HashMap<usize, R> = std::collections::HashMap::new();
+        let mut wrong_type = false;
+        self.inner.backend.run(plan, &mut |stage, split, output| {
+            if stage == last {
+                match output.downcast::<R>() {
+                    Ok(result) => drop(results.insert(split, *result)),
+                    Err(_) => wrong_type = true,
+                }
+            } else if let Some(shuffle) = plan.stages.get(stage).and_then(|stage| stage.shuffle) {
+                self.inner.shuffles.mark(shuffle, split);
+            }
+        })?;
+        if wrong_type {
+            return Err(Error::internal("backend returned a result of another type"));
+        }
+        splits
+            .iter()
+            .map(|split| {
+                results.remove(split).ok_or_else(|| {
+                    Error::internal("backend returned no result").with("partition", split)
+                })
+            })
+            .collect()
+    }
+
+    pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {
+        let id = self.inner.next_rdd.fetch_add(1, Ordering::Relaxed);
+        Meta::new(id, operator, parent_depth)
+    }
+
+    /// A new shuffle, and what forgets its outputs when it goes.
+    pub(crate) fn shuffle_cleaner(&self, num_maps: usize, num_reduces: usize) -> Cleaner {
+        Cleaner {
+            shuffle: self.inner.next_shuffle.fetch_add(1, Ordering::Relaxed),
+            num_maps,
+            num_reduces,
+            blocks: Arc::downgrade(self.blocks()),
+            tracker: Arc::downgrade(&self.inner.shuffles),
+        }
+    }
+
+    pub(crate) fn rdd<T: Data>(&self, node: impl RddNode<T> + 'static) -> Rdd<T> {
+        Rdd::new(self.clone(), Parent::new(Arc::new(node)))
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("backend", &self.inner.backend)
+            .finish_non_exhaustive()
+    }
+}

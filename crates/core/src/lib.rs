@@ -1,0 +1,59 @@
+//! Resilient distributed datasets: the base of Tidemill.
+//!
+//! An [`Rdd`] is an immutable, lazy, partitioned collection that remembers how it is computed. A
+//! [`Context`] makes RDDs and runs jobs on a [`Backend`](scheduler::Backend): threads of this
+//! process, or other processes of the same executable.
+//!
+//! ```
+//! use tidemill_core::{Context, PairRdd, Text};
+//!
+//! let ctx = Context::local(2)?;
+//! let lines = ctx.parallelize(["to be or", "not to be"].map(Text::from));
+//! let mut counts = lines
+//!     .flat_map(|line| line.words())
+//!     .map(|word| (word, 1_u64))
+//!     .reduce_by_key(|a, b| a + b)
+//!     .collect()?;
+//! counts.sort();
+//! assert_eq!(counts.first(), Some(&(Text::from("be"), 2)));
+//! # Ok::<(), tidemill_core::Error>(())
+//! ```
+//!
+//! What this crate is not: a stream engine (that is `tidemill-streaming`), a query engine, a
+//! cluster manager. It has no global state, no async, and no `unsafe` outside one module.
+
+pub mod codec;
+pub mod combine;
+pub mod function;
+pub mod rdd;
+pub mod remote;
+pub mod scheduler;
+pub mod storage;
+pub mod travel;
+
+mod clock;
+mod context;
+mod data;
+mod error;
+mod lines;
+mod master;
+mod operator;
+mod partition;
+mod shuffle;
+mod task;
+mod text;
+
+pub use clock::{Clock, ManualClock, SystemClock, Waiter};
+pub use context::{Context, ContextBuilder};
+pub use data::{Data, Key, PartitionIter};
+pub use error::{Error, ErrorKind, Result};
+pub use lines::{Lines, TextBlock};
+pub use master::Master;
+pub use operator::Operator;
+pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
+pub use rdd::{OrderedRdd, PairRdd, Rdd};
+pub use remote::init;
+pub use shuffle::AnyShuffle;
+pub use storage::StorageLevel;
+pub use task::{CancelToken, TaskContext, TaskId};
+pub use text::{Split, Text, Words};

@@ -1,0 +1,82 @@
+//! `coalesce`: fewer partitions without a shuffle.
+
+use std::sync::Arc;
+
+use super::node::{AnyRdd, Dependency, Meta, Narrow, Parent, RddNode, built, no_such_partition};
+use crate::codec::{Built, Decoder, Encoder};
+use crate::data::{Data, PartitionIter};
+use crate::error::Result;
+use crate::task::TaskContext;
+use crate::travel::Descriptor;
+
+/// Runs of consecutive parent partitions, each read as one.
+pub(crate) struct Coalesce<T> {
+    meta: Meta,
+    parent: Parent<T>,
+    groups: Arc<[Vec<usize>]>,
+}
+
+impl<T: Data> Coalesce<T> {
+    const DESCRIPTOR: &'static Descriptor = &Descriptor::of::<Self>(Self::build);
+
+    /// Partition `i` of `k` reads parents `[i*n/k, (i+1)*n/k)`; never more partitions than before.
+    pub(crate) fn new(meta: Meta, parent: Parent<T>, num_partitions: usize) -> Result<Self> {
+        let n = parent.num_partitions()?;
+        let k = num_partitions.min(n);
+        let groups = (0..k)
+            .map(|i| (i * n / k..(i + 1) * n / k).collect())
+            .collect();
+        Ok(Self {
+            meta,
+            parent,
+            groups,
+        })
+    }
+
+    fn build(decoder: &mut Decoder<'_>) -> Result<Built> {
+        let groups: Vec<Vec<usize>> = decoder.take()?;
+        let parent = Parent::decode(decoder, 0)?;
+        Ok(built(Self {
+            meta: decoder.meta(),
+            parent,
+            groups: groups.into(),
+        }))
+    }
+}
+
+impl<T: Data> AnyRdd for Coalesce<T> {
+    fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    fn num_partitions(&self) -> Result<usize> {
+        Ok(self.groups.len())
+    }
+
+    fn dependencies(&self) -> Vec<Dependency> {
+        vec![
+            self.parent
+                .dependency(Narrow::Groups(Arc::clone(&self.groups))),
+        ]
+    }
+
+    fn descriptor(&self) -> &'static Descriptor {
+        Self::DESCRIPTOR
+    }
+
+    fn encode(&self, _: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
+        encoder.put(&*self.groups)
+    }
+}
+
+impl<T: Data> RddNode<T> for Coalesce<T> {
+    fn compute(self: Arc<Self>, split: usize, task: &TaskContext) -> Result<PartitionIter<T>> {
+        let group = self.groups.get(split);
+        let group = group.ok_or_else(|| no_such_partition(self.meta.operator(), split))?;
+        let parts: Vec<PartitionIter<T>> = group
+            .iter()
+            .map(|at| self.parent.iterate(*at, task))
+            .collect::<Result<_>>()?;
+        Ok(Box::new(parts.into_iter().flatten()))
+    }
+}

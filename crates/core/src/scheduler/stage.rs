@@ -1,0 +1,91 @@
+//! Stages and plans: a job as it is handed to a backend.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::codec::Encoder;
+use crate::error::Result;
+use crate::operator::Operator;
+use crate::rdd::node::{AnyParent, Meta};
+use crate::task::{CancelToken, TaskContext};
+use crate::travel::Descriptor;
+
+/// What a task gives back, its type known to the [`StageRoot`].
+pub type TaskOutput = Box<dyn Any + Send>;
+
+/// The last step of a stage: an action's function, or the map side of a shuffle.
+pub trait StageRoot: Send + Sync {
+    /// Id and operator, as for a node.
+    fn meta(&self) -> &Meta;
+
+    /// The lineage it consumes.
+    fn input(&self) -> Arc<dyn AnyParent>;
+
+    /// Consumes one partition.
+    ///
+    /// # Errors
+    /// Whatever made the task fail.
+    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput>;
+
+    /// What names the root's type to another process.
+    fn descriptor(&self) -> &'static Descriptor;
+
+    /// Writes the root down, without its lineage.
+    ///
+    /// # Errors
+    /// `Invalid` when a closure or value cannot leave the process.
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()>;
+
+    /// Writes down what [`run`](Self::run) gave.
+    ///
+    /// # Errors
+    /// `Invalid` when the value cannot be encoded.
+    fn encode_output(&self, output: &(dyn Any + Send)) -> Result<Vec<u8>>;
+
+    /// Reads back what [`encode_output`](Self::encode_output) wrote.
+    ///
+    /// # Errors
+    /// `Data` when the bytes are damaged.
+    fn decode_output(&self, bytes: &[u8]) -> Result<TaskOutput>;
+}
+
+/// Tasks that can run side by side once the stages before them are done.
+pub struct Stage {
+    /// What the tasks run.
+    pub root: Arc<dyn StageRoot>,
+    /// The partitions to run it on.
+    pub splits: Vec<usize>,
+    /// Stages of the same plan that must be done first, by position.
+    pub parents: Vec<usize>,
+    /// The shuffle whose map side this is; `None` for the stage that gives the job's results.
+    pub shuffle: Option<u64>,
+}
+
+impl fmt::Debug for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stage")
+            .field("operator", &self.root.meta().operator().to_string())
+            .field("num_tasks", &self.splits.len())
+            .field("parents", &self.parents)
+            .field("shuffle", &self.shuffle)
+            .finish()
+    }
+}
+
+/// A whole job: its stages, parents before children, the result stage last.
+#[derive(Debug)]
+pub struct JobPlan {
+    /// Counts up in a context; an older job's tasks go first.
+    pub job: u64,
+    /// The stages.
+    pub stages: Vec<Stage>,
+    /// The action that asked for the job.
+    pub operator: Operator,
+    /// Ends the job early.
+    pub cancel: CancelToken,
+    /// How often one task may fail, at least 1.
+    pub max_attempts: u32,
+    /// The run's seed.
+    pub seed: u64,
+}

@@ -1,0 +1,183 @@
+//! What a running task knows.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::fmt;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::operator::abort_task;
+use crate::storage::BlockStore;
+
+/// Asks the tasks of a job to stop. Clones share one flag.
+#[derive(Clone, Debug, Default)]
+pub struct CancelToken(Arc<AtomicBool>);
+
+impl CancelToken {
+    /// A token that nobody has cancelled.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for the stop. Running tasks end at their next record, waiting ones never start.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether the stop was asked for.
+    #[must_use]
+    #[inline]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Which attempt at which partition of which stage and job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TaskId {
+    /// The job, counting up from 0 in a context.
+    pub job: u64,
+    /// The stage, counting up from 0 in a job.
+    pub stage: usize,
+    /// The partition.
+    pub split: usize,
+    /// 0 for the first attempt.
+    pub attempt: u32,
+}
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}.{}.{}.{}",
+            self.job, self.stage, self.split, self.attempt
+        )
+    }
+}
+
+/// The surroundings of one running task: its ids, the block store, and whether it should stop.
+#[derive(Clone)]
+pub struct TaskContext {
+    inner: Rc<Inner>,
+}
+
+struct Inner {
+    id: TaskId,
+    blocks: Arc<dyn BlockStore>,
+    cancel: CancelToken,
+    seed: u64,
+    /// Partitions that were computed ahead because the lineage above them is very long.
+    ready: RefCell<HashMap<(u64, usize), Box<dyn Any>>>,
+}
+
+impl TaskContext {
+    /// The surroundings of a task that is about to run on this thread.
+    #[must_use]
+    pub fn new(id: TaskId, blocks: Arc<dyn BlockStore>, cancel: CancelToken, seed: u64) -> Self {
+        let ready = RefCell::default();
+        Self {
+            inner: Rc::new(Inner {
+                id,
+                blocks,
+                cancel,
+                seed,
+                ready,
+            }),
+        }
+    }
+
+    /// Which task this is.
+    #[must_use]
+    pub fn id(&self) -> TaskId {
+        self.inner.id
+    }
+
+    /// Where blocks are kept.
+    #[must_use]
+    pub fn blocks(&self) -> &Arc<dyn BlockStore> {
+        &self.inner.blocks
+    }
+
+    /// The run's seed: the same in every process and attempt, so that maps iterate alike.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.inner.seed
+    }
+
+    /// `iter`, ended by the task's cancellation. Sources wrap themselves in it.
+    pub fn interruptible<I: Iterator>(&self, iter: I) -> impl Iterator<Item = I::Item> + use<I> {
+        let cancel = self.inner.cancel.clone();
+        iter.inspect(move |_| {
+            if cancel.is_cancelled() {
+                abort_task(cancelled());
+            }
+        })
+    }
+
+    /// # Errors
+    /// `Cancelled` once the job was cancelled.
+    pub fn check(&self) -> Result<()> {
+        if self.inner.cancel.is_cancelled() {
+            Err(cancelled())
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(crate) fn put_ready<T: 'static>(&self, rdd: u64, split: usize, records: Vec<T>) {
+        self.inner
+            .ready
+            .borrow_mut()
+            .insert((rdd, split), Box::new(records));
+    }
+
+    pub(crate) fn take_ready<T: 'static>(&self, rdd: u64, split: usize) -> Option<Vec<T>> {
+        let mut ready = self.inner.ready.borrow_mut();
+        if ready.is_empty() {
+            return None;
+        }
+        ready
+            .remove(&(rdd, split))?
+            .downcast::<Vec<T>>()
+            .ok()
+            .map(|records| *records)
+    }
+}
+
+fn cancelled() -> Error {
+    Error::new(ErrorKind::Cancelled, "job was cancelled")
+}
+
+impl fmt::Debug for TaskContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TaskContext").field(&self.id()).finish()
+    }
+}
+
+thread_local! {
+    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is running a task: actions are refused there.
+pub(crate) fn is_in_task() -> bool {
+    IN_TASK.get()
+}
+
+/// Runs `f` as a task.
+pub(crate) fn as_task<R>(f: impl FnOnce() -> R) -> R {
+    /// Put back also when a panic unwinds.
+    struct Leave(bool);
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            IN_TASK.set(self.0);
+        }
+    }
+    let _leave = Leave(IN_TASK.replace(true));
+    f()
+}
