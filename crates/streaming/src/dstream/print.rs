@@ -1,0 +1,55 @@
+//! `print`: the first records of each batch, for people.
+
+use std::panic::Location;
+
+use tidemill_core::{Data, Operator};
+
+use super::DStream;
+use crate::display::render_into;
+
+/// Records that `print` shows of each batch.
+const DEFAULT_PRINTED: usize = 10;
+
+impl<T: Data> DStream<T> {
+    /// Prints the first ten records of each batch to standard output (or to where
+    /// [`StreamingContext::print_to`](crate::StreamingContext::print_to) says), framed as Apache
+    /// Spark Streaming does.
+    ///
+    /// *Cost* one job a batch, over as few partitions as have ten records.
+    #[track_caller]
+    pub fn print(&self) {
+        self.print_as(Operator::new("print", Location::caller()), DEFAULT_PRINTED);
+    }
+
+    /// As [`print`](Self::print), the first `num` records.
+    #[track_caller]
+    pub fn print_first(&self, num: usize) {
+        self.print_as(Operator::new("print", Location::caller()), num);
+    }
+
+    fn print_as(&self, operator: Operator, num: usize) {
+        let printer = self.shared.printer();
+        let for_take = operator.clone();
+        self.output(operator, move |rdd, time| {
+            let mut frame = frame_head(time);
+            let records = rdd.take_as(for_take.clone(), num.saturating_add(1))?;
+            for record in records.iter().take(num) {
+                render_into(record, &mut frame);
+                frame.push('\n');
+            }
+            if records.len() > num {
+                frame.push_str("...\n");
+            }
+            frame.push('\n');
+            let mut out = printer.lock();
+            out.write_all(frame.as_bytes())?;
+            out.flush()?;
+            Ok(())
+        });
+    }
+}
+
+fn frame_head(time: crate::time::Time) -> String {
+    let rule = "-".repeat(43);
+    format!("{rule}\nTime: {time}\n{rule}\n")
+}

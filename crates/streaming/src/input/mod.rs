@@ -1,0 +1,86 @@
+//! Inputs: where the records of a batch come from.
+
+mod offsets;
+mod queue;
+mod received;
+mod seeded;
+mod source;
+
+use std::sync::Arc;
+
+use tidemill_core::{Context, Result};
+
+pub use offsets::{OffsetRange, OffsetReader, OffsetSource};
+pub use queue::{QueueMode, RddQueue};
+pub use seeded::SeededSource;
+pub use source::InputSource;
+
+pub(crate) use offsets::OffsetInput;
+pub(crate) use queue::QueueInput;
+pub(crate) use received::{ReceiverInput, ReceiverStream};
+pub(crate) use source::SourceInput;
+
+use crate::listener::ListenerBus;
+use crate::settings::StreamSettings;
+use crate::time::Time;
+
+/// What an input may use once the stream runs.
+pub(crate) struct InputEnv {
+    pub(crate) ctx: Context,
+    pub(crate) settings: StreamSettings,
+    pub(crate) bus: ListenerBus,
+}
+
+/// An input as the driver sees it, whatever its element type. Only inputs with a receiver have
+/// anything to do outside of computing a batch.
+pub(crate) trait AnyInput: Send + Sync {
+    /// Counts up from 0 over all inputs of a context.
+    fn id(&self) -> usize;
+
+    fn name(&self) -> String;
+
+    fn start(self: Arc<Self>, _env: &Arc<InputEnv>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Asks the receiver to end, without waiting.
+    fn stop(&self) {}
+
+    /// Waits until the receiver has ended; all it stored is a block then.
+    fn join(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Makes a block of what was stored since the last.
+    fn cut(&self) {}
+
+    /// Whether blocks wait for a batch.
+    fn has_unallocated(&self) -> bool {
+        false
+    }
+
+    /// Gives the blocks that wait to the batch.
+    fn allocate(&self, _time: Time) {}
+
+    /// The batch's jobs have ended: its blocks no longer count against the receiver.
+    fn complete(&self, _time: Time) {}
+
+    /// Forgets the blocks of batches up to and with `time`.
+    fn forget(&self, _time: Time) {}
+}
+
+/// An input that has nothing to do outside of computing a batch.
+pub(crate) struct Passive {
+    pub(crate) id: usize,
+    pub(crate) name: String,
+}
+
+impl AnyInput for Passive {
+    fn id(&self) -> usize {
+        self.id
+    }
+
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+}

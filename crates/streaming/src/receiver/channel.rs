@@ -1,0 +1,169 @@
+//! Between a receiver's thread and the driver: a buffer, the blocks cut out of it, and the limit
+//! at which the receiver has to wait.
+
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+use tidemill_core::storage::{Block, BlockData, BlockId, BlockStore};
+use tidemill_core::{Context, Waiter};
+
+use crate::settings::StreamSettings;
+
+/// Collects what a receiver stores until a block is cut.
+pub(crate) trait BlockBuffer: Send + 'static {
+    type Block: BlockData;
+
+    /// What is in it, as a block; `None` when there is nothing.
+    fn take(&mut self) -> Option<Self::Block>;
+
+    /// Takes in a last record that has no end yet: nothing more will come.
+    fn end(&mut self) {}
+
+    /// How much is in it, in bytes.
+    fn size_bytes(&self) -> usize;
+}
+
+/// A block that waits for its batch, or has one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredBlock {
+    pub(crate) id: BlockId,
+    pub(crate) num_records: u64,
+    pub(crate) size_bytes: usize,
+}
+
+/// One receiver's way to the driver.
+pub(crate) struct Channel<B> {
+    stream: usize,
+    blocks: Arc<dyn BlockStore>,
+    max_block_bytes: usize,
+    max_waiting_bytes: usize,
+    buffer: Mutex<B>,
+    waiting: Mutex<Waiting>,
+    room: Condvar,
+    stop: Waiter,
+}
+
+#[derive(Default)]
+struct Waiting {
+    unallocated: Vec<StoredBlock>,
+    next_number: u64,
+    /// Bytes of blocks whose batch has not ended.
+    bytes: usize,
+}
+
+impl<B: BlockBuffer> Channel<B> {
+    pub(crate) fn new(stream: usize, ctx: &Context, settings: &StreamSettings, buffer: B) -> Self {
+        Self {
+            stream,
+            blocks: Arc::clone(ctx.blocks()),
+            max_block_bytes: settings.max_block_bytes,
+            max_waiting_bytes: settings.max_waiting_bytes,
+            buffer: Mutex::new(buffer),
+            waiting: Mutex::default(),
+            room: Condvar::new(),
+            stop: Waiter::new(),
+        }
+    }
+
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop.is_woken()
+    }
+
+    /// Woken when the receiver should end.
+    pub(crate) fn stopped(&self) -> &Waiter {
+        &self.stop
+    }
+
+    /// Asks the receiver to end.
+    pub(crate) fn stop(&self) {
+        self.stop.wake();
+        let _waiting = self.waiting.lock();
+        self.room.notify_all();
+    }
+
+    /// Changes the buffer; cuts a block when it is full. Waits first while too much waits for its
+    /// batch to end, unless the stream is stopping: what the receiver has in hand is taken.
+    pub(crate) fn append<R>(&self, change: impl FnOnce(&mut B) -> R) -> R {
+        self.wait_for_room();
+        let mut buffer = self.buffer.lock();
+        let result = change(&mut buffer);
+        if buffer.size_bytes() >= self.max_block_bytes {
+            self.cut_locked(&mut buffer);
+        }
+        result
+    }
+
+    /// Stores one whole block, after what was stored before it.
+    pub(crate) fn store(&self, block: B::Block) {
+        self.wait_for_room();
+        let mut buffer = self.buffer.lock();
+        self.cut_locked(&mut buffer);
+        self.put(block);
+    }
+
+    fn wait_for_room(&self) {
+        let mut waiting = self.waiting.lock();
+        while waiting.bytes >= self.max_waiting_bytes && !self.stop.is_woken() {
+            self.room.wait(&mut waiting);
+        }
+    }
+
+    /// Makes a block of what is in the buffer.
+    pub(crate) fn cut(&self) {
+        self.cut_locked(&mut self.buffer.lock());
+    }
+
+    fn cut_locked(&self, buffer: &mut B) {
+        if let Some(block) = buffer.take() {
+            self.put(block);
+        }
+    }
+
+    /// Called with the buffer locked, so that blocks are numbered in the order of their records.
+    fn put(&self, block: B::Block) {
+        let block = Block::of(block);
+        let (num_records, size_bytes) = (block.num_records(), block.size_bytes());
+        let number = {
+            let mut waiting = self.waiting.lock();
+            waiting.next_number += 1;
+            waiting.next_number - 1
+        };
+        let id = BlockId::Input {
+            stream: self.stream,
+            number,
+        };
+        if let Err(error) = self.blocks.put(id, block) {
+            tracing::error!(block = %id, error = %error.report(), "block could not be stored");
+            return;
+        }
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += size_bytes;
+        waiting.unallocated.push(StoredBlock {
+            id,
+            num_records,
+            size_bytes,
+        });
+    }
+
+    /// The receiver has ended: what it left is a block.
+    pub(crate) fn finish(&self) {
+        let mut buffer = self.buffer.lock();
+        buffer.end();
+        self.cut_locked(&mut buffer);
+    }
+
+    pub(crate) fn has_unallocated(&self) -> bool {
+        !self.waiting.lock().unallocated.is_empty()
+    }
+
+    pub(crate) fn take_unallocated(&self) -> Vec<StoredBlock> {
+        std::mem::take(&mut self.waiting.lock().unallocated)
+    }
+
+    /// A batch with so many bytes has ended.
+    pub(crate) fn release(&self, bytes: usize) {
+        let mut waiting = self.waiting.lock();
+        waiting.bytes = waiting.bytes.saturating_sub(bytes);
+        self.room.notify_all();
+    }
+}

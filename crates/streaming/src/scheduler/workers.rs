@@ -1,0 +1,99 @@
+//! Threads that run code of the user: one generates, some run jobs.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender};
+
+use parking_lot::Mutex;
+use tidemill_core::{CancelToken, Error, Result, catch};
+
+use super::driver::Event;
+use crate::dstream::node::{Batch, Job};
+use crate::graph::Graph;
+use crate::listener::InputInfo;
+use crate::time::Time;
+
+/// The jobs of one batch, by output.
+pub(crate) struct Generated {
+    pub(crate) time: Time,
+    pub(crate) inputs: Vec<InputInfo>,
+    pub(crate) jobs: Result<Vec<(usize, Job)>>,
+}
+
+/// Generates batches, one after the other.
+pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Event>) {
+    for time in times {
+        for input in &graph.inputs {
+            input.allocate(time);
+        }
+        let batch = Batch::new(time);
+        let jobs = catch(|| {
+            let mut jobs = Vec::new();
+            for (output, id) in graph.outputs.iter().zip(0..) {
+                if let Some(job) = output.generate(&batch)? {
+                    jobs.push((id, job));
+                }
+            }
+            Ok(jobs)
+        });
+        let generated = Generated {
+            time,
+            inputs: batch.inputs(),
+            jobs,
+        };
+        if events.send(Event::Generated(generated)).is_err() {
+            return;
+        }
+    }
+}
+
+/// One job of one batch.
+pub(crate) struct QueuedJob {
+    pub(crate) time: Time,
+    pub(crate) output: usize,
+    pub(crate) job: Job,
+}
+
+/// Runs jobs, in the order they come, until there are no more or they are abandoned.
+pub(crate) fn work(
+    jobs: &Mutex<Receiver<QueuedJob>>,
+    events: &Sender<Event>,
+    abandon: &CancelToken,
+) {
+    loop {
+        let next = jobs.lock().recv();
+        let Ok(QueuedJob { time, output, job }) = next else {
+            return;
+        };
+        if abandon.is_cancelled() {
+            return;
+        }
+        if events.send(Event::JobStarted { time, output }).is_err() {
+            return;
+        }
+        let result = catch(job);
+        if events
+            .send(Event::JobEnded {
+                time,
+                output,
+                result,
+            })
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// A thread that ends when its channel is closed.
+pub(crate) fn spawn(
+    name: String,
+    body: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(name)
+        .spawn(body)
+        .map_err(|e| Error::unavailable("no thread for the stream").caused_by(e))
+}
+
+/// The job threads' shared end of the queue.
+pub(crate) type JobQueue = Arc<Mutex<Receiver<QueuedJob>>>;

@@ -1,0 +1,190 @@
+//! What the examples have in common and nobody needs to read first: options, a source of
+//! sentences, Ctrl-C, a summary, counts as files.
+#![expect(clippy::print_stdout, reason = "a program that talks to a terminal")]
+
+mod sentences;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Parser;
+use tidemill::prelude::*;
+use tidemill::streaming::{StopHandle, StreamEvent, render_into};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Counts the words that arrive on a TCP socket.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Without HOST and PORT, sentences of its own are counted. \
+    A server to type into: cargo run --release --example text_server 9999"
+)]
+pub(crate) struct Options {
+    /// The server to connect to.
+    #[arg(requires = "port")]
+    host: Option<String>,
+    /// Its port.
+    port: Option<u16>,
+    /// Where tasks run: local, local[N], local[*], local[N,maxFailures].
+    #[arg(long, default_value = "local[2]")]
+    pub(crate) master: String,
+    /// How long a batch is, in milliseconds.
+    #[arg(long, default_value_t = 1_000)]
+    batch_ms: u64,
+    /// End after so many batches (and one more, when something is left).
+    #[arg(long)]
+    max_batches: Option<u64>,
+    /// Write each batch's counts to a file in this folder.
+    #[arg(long)]
+    save: Option<PathBuf>,
+}
+
+impl Options {
+    /// The command line's options; ends the program when they are wrong.
+    #[must_use]
+    pub(crate) fn from_args() -> Self {
+        tracing_subscriber::fmt()
+            .with_env_filter(
+                tracing_subscriber::EnvFilter::try_from_default_env()
+                    .unwrap_or_else(|_| "warn".into()),
+            )
+            .with_writer(std::io::stderr)
+            .init();
+        Self::parse()
+    }
+
+    /// How long a batch is.
+    #[must_use]
+    pub(crate) fn batch_duration(&self) -> Duration {
+        Duration::from_millis(self.batch_ms)
+    }
+
+    /// The server to connect to; one of our own when none was named.
+    ///
+    /// # Errors
+    /// `Unavailable` when no port is free.
+    pub(crate) fn server(&self, ssc: &StreamingContext) -> Result<(String, u16)> {
+        match (&self.host, self.port) {
+            (Some(host), Some(port)) => Ok((host.clone(), port)),
+            _ => sentences::serve(Arc::clone(ssc.context().clock())),
+        }
+    }
+
+    /// Runs the stream until Ctrl-C or the last batch, and prints a summary.
+    ///
+    /// # Errors
+    /// A failed batch; a folder that cannot be written.
+    pub(crate) fn run(&self, ssc: StreamingContext, counts: &DStream<(Text, u64)>) -> Result<()> {
+        if let Some(folder) = &self.save {
+            save(counts, folder)?;
+        }
+        let summary = Arc::new(Summary::default());
+        let (listener, max_batches) = (Arc::clone(&summary), self.max_batches);
+        let (sender, receiver) = std::sync::mpsc::channel::<StopHandle>();
+        let stopper = std::sync::Mutex::new((receiver, None));
+        ssc.add_listener(move |event: &StreamEvent| {
+            let StreamEvent::BatchCompleted(batch) = event else {
+                return;
+            };
+            if listener.add(batch) == max_batches.unwrap_or(u64::MAX)
+                && let Ok(mut stopper) = stopper.lock()
+            {
+                let (receiver, handle) = &mut *stopper;
+                let handle = handle.get_or_insert_with(|| receiver.recv().ok());
+                if let Some(handle) = handle {
+                    handle.stop(Stop::gracefully());
+                }
+            }
+        });
+        let running = ssc.start()?;
+        let _ = sender.send(running.stop_handle());
+        stop_on_signal(running.stop_handle())?;
+        let result = running.await_termination();
+        running.stop(Stop::gracefully())?;
+        println!("{summary}");
+        result
+    }
+}
+
+/// The first Ctrl-C or SIGTERM stops the stream gracefully, the second one ends the program.
+fn stop_on_signal(handle: StopHandle) -> Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM]);
+    let mut signals =
+        signals.map_err(|e| Error::unavailable("signals cannot be handled").caused_by(e))?;
+    std::thread::spawn(move || {
+        for (signal, count) in signals.forever().zip(1..) {
+            if count == 1 {
+                eprintln!("stopping: what was received is processed first; again to stop at once");
+                handle.stop(Stop::gracefully());
+            } else {
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Writes each batch's counts to `folder/counts-TIME.txt`, whole or not at all.
+fn save(counts: &DStream<(Text, u64)>, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).map_err(|e| {
+        Error::unavailable("folder cannot be made")
+            .with("path", folder.display())
+            .caused_by(e)
+    })?;
+    let folder = folder.to_path_buf();
+    counts.for_each_rdd(move |rdd, time| {
+        let mut lines = String::new();
+        for record in rdd.collect()? {
+            render_into(&record, &mut lines);
+            lines.push('\n');
+        }
+        let unfinished = folder.join(format!(".counts-{}", time.as_ms()));
+        fs::write(&unfinished, lines)?;
+        Ok(fs::rename(
+            unfinished,
+            folder.join(format!("counts-{}.txt", time.as_ms())),
+        )?)
+    });
+    Ok(())
+}
+
+/// What went through, for the last line.
+#[derive(Debug, Default)]
+struct Summary {
+    batches: AtomicU64,
+    failed: AtomicU64,
+    lines: AtomicU64,
+    busy_us: AtomicU64,
+}
+
+impl Summary {
+    /// Takes in a batch; returns how many there are.
+    fn add(&self, batch: &tidemill::streaming::BatchInfo) -> u64 {
+        let busy = batch.processing_delay.unwrap_or_default().as_micros();
+        self.busy_us
+            .fetch_add(u64::try_from(busy).unwrap_or(0), Ordering::Relaxed);
+        self.lines.fetch_add(batch.num_records(), Ordering::Relaxed);
+        self.failed
+            .fetch_add(u64::from(batch.num_failed > 0), Ordering::Relaxed);
+        self.batches.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
+impl std::fmt::Display for Summary {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let read = |number: &AtomicU64| number.load(Ordering::Relaxed);
+        let (batches, busy_us) = (read(&self.batches), read(&self.busy_us));
+        write!(
+            f,
+            "{batches} batches ({} failed), {} lines, {:.1} ms a batch",
+            read(&self.failed),
+            read(&self.lines),
+            busy_us as f64 / 1_000.0 / batches.max(1) as f64,
+        )
+    }
+}

@@ -1,0 +1,6 @@
+//! What most programs use: `use tidemill::prelude::*`.
+
+pub use tidemill_core::{Context, Error, OrderedRdd, PairRdd, Rdd, Result, Text};
+pub use tidemill_streaming::{
+    BoxError, DStream, PairDStream, Running, Stop, StreamingContext, Time,
+};
