@@ -49,7 +49,7 @@ pub use data::{Data, Key, PartitionIter};
 pub use error::{Error, ErrorKind, Result};
 pub use lines::{Lines, TextBlock};
 pub use master::Master;
-pub use operator::Operator;
+pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
 pub use rdd::{OrderedRdd, PairRdd, Rdd};
 pub use remote::init;

@@ -41,8 +41,9 @@ impl Iterator for Lines {
             Some(at) => (at, 1),
             None => (bytes.len(), 0),
         };
+        let start = self.at;
         self.at += len + terminator;
-        Some(self.text.share(rest.get(..len)?))
+        self.text.slice(start..start + len)
     }
 }
 
@@ -63,6 +64,12 @@ impl TextBlock {
             text: Text::from(text),
             num_lines,
         }
+    }
+
+    /// The lines in one piece.
+    #[must_use]
+    pub fn text(&self) -> &Text {
+        &self.text
     }
 }
 

@@ -116,7 +116,10 @@ pub(crate) fn abort_task(error: Error) -> ! {
 }
 
 /// Runs `f` and turns a panic or an abort in it into an error that names the operator.
-pub(crate) fn catch<R>(f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
+///
+/// # Errors
+/// Those of `f`; `User` when it panicked.
+pub fn catch<R>(f: impl FnOnce() -> Result<R, Error>) -> Result<R, Error> {
     BLAMED.with_borrow_mut(|blamed| *blamed = None);
     let payload = match std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)) {
         Ok(result) => return result,

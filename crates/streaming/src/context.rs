@@ -106,7 +106,7 @@ impl StreamingContext {
         batch_duration: Duration,
         settings: StreamSettings,
     ) -> Result<Self> {
-        if batch_duration.is_zero() || batch_duration.subsec_nanos() % 1_000_000 != 0 {
+        if batch_duration.is_zero() || !batch_duration.subsec_nanos().is_multiple_of(1_000_000) {
             return Err(Error::invalid(
                 "batch duration must be a positive, whole number of milliseconds",
             )

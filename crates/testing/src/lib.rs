@@ -1,1 +1,18 @@
-//! Placeholder.
+//! What tests of Tidemill programs stand on.
+//!
+//! [`Backends`] lists every way a job can run: threads of this process, tasks that are encoded
+//! and decoded, tasks in child processes of the same executable, each also with seeded faults. A
+//! suite makes one trial for each of its cases and each backend. [`Recorder`] sits in front of a
+//! backend and writes down which jobs, stages and tasks it was asked for.
+//!
+//! What this crate is not: a mock. Everything but [`Faults`] is the engine's own code, with the
+//! real handshake between real processes.
+
+pub mod loopback;
+
+mod backends;
+mod recorder;
+
+pub use backends::{Backends, TestBackend};
+pub use loopback::{Faults, Loopback};
+pub use recorder::{JobRecord, Recorder, StageRecord};

@@ -143,11 +143,11 @@ impl<T: Data> Rdd<T> {
     /// The job's failure.
     #[track_caller]
     pub fn take(&self, num: usize) -> Result<Vec<T>> {
-        self.take_as(Operator::new("take", Location::caller()), num)
+        self.take_as(&Operator::new("take", Location::caller()), num)
     }
 
     #[doc(hidden)]
-    pub fn take_as(&self, operator: Operator, num: usize) -> Result<Vec<T>> {
+    pub fn take_as(&self, operator: &Operator, num: usize) -> Result<Vec<T>> {
         let num_partitions = if num == 0 { 0 } else { self.num_partitions()? };
         let mut taken: Vec<T> = Vec::new();
         let (mut next, mut step) = (0, 1);
@@ -175,7 +175,7 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn first(&self) -> Result<T> {
         let operator = Operator::new("first", Location::caller());
-        let first = self.take_as(operator.clone(), 1)?.pop();
+        let first = self.take_as(&operator, 1)?.pop();
         first.ok_or_else(|| Error::invalid("RDD is empty").with("operator", operator))
     }
 
@@ -186,7 +186,7 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn is_empty(&self) -> Result<bool> {
         Ok(self
-            .take_as(Operator::new("is_empty", Location::caller()), 1)?
+            .take_as(&Operator::new("is_empty", Location::caller()), 1)?
             .is_empty())
     }
 

@@ -16,6 +16,7 @@ pub(crate) struct Filter<T, M> {
     meta: Meta,
     parent: Parent<T>,
     predicate: Arc<M>,
+    partitioner: Option<PartitionedBy>,
 }
 
 impl<T: Data, M: for<'a> Function<&'a T, Output = bool>> Filter<T, M> {
@@ -23,6 +24,7 @@ impl<T: Data, M: for<'a> Function<&'a T, Output = bool>> Filter<T, M> {
 
     pub(crate) fn new(meta: Meta, parent: Parent<T>, predicate: Arc<M>) -> Self {
         Self {
+            partitioner: parent.placement(true),
             meta,
             parent,
             predicate,
@@ -53,7 +55,7 @@ impl<T: Data, M: for<'a> Function<&'a T, Output = bool>> AnyRdd for Filter<T, M>
     }
 
     fn partitioner(&self) -> Option<PartitionedBy> {
-        self.parent.node().partitioner()
+        self.partitioner.clone()
     }
 
     fn descriptor(&self) -> &'static Descriptor {

@@ -16,8 +16,8 @@ pub(crate) struct FlatMap<T, I, M> {
     meta: Meta,
     parent: Parent<T>,
     function: Arc<M>,
-    /// Whether the function leaves keys as they are.
-    keeps_keys: bool,
+    /// The parent's, when the function leaves keys as they are.
+    partitioner: Option<PartitionedBy>,
     output: std::marker::PhantomData<fn() -> I>,
 }
 
@@ -31,10 +31,10 @@ where
 
     pub(crate) fn new(meta: Meta, parent: Parent<T>, function: Arc<M>, keeps_keys: bool) -> Self {
         Self {
+            partitioner: parent.placement(keeps_keys),
             meta,
             parent,
             function,
-            keeps_keys,
             output: std::marker::PhantomData,
         }
     }
@@ -70,9 +70,7 @@ where
     }
 
     fn partitioner(&self) -> Option<PartitionedBy> {
-        self.keeps_keys
-            .then(|| self.parent.node().partitioner())
-            .flatten()
+        self.partitioner.clone()
     }
 
     fn descriptor(&self) -> &'static Descriptor {

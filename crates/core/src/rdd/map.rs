@@ -16,8 +16,8 @@ pub(crate) struct Map<T, U, M> {
     meta: Meta,
     parent: Parent<T>,
     function: Arc<M>,
-    /// Whether the function leaves keys as they are.
-    keeps_keys: bool,
+    /// The parent's, when the function leaves keys as they are.
+    partitioner: Option<PartitionedBy>,
     output: std::marker::PhantomData<fn() -> U>,
 }
 
@@ -26,10 +26,10 @@ impl<T: Data, U: Data, M: Function<T, Output = U>> Map<T, U, M> {
 
     pub(crate) fn new(meta: Meta, parent: Parent<T>, function: Arc<M>, keeps_keys: bool) -> Self {
         Self {
+            partitioner: parent.placement(keeps_keys),
             meta,
             parent,
             function,
-            keeps_keys,
             output: std::marker::PhantomData,
         }
     }
@@ -59,9 +59,7 @@ impl<T: Data, U: Data, M: Function<T, Output = U>> AnyRdd for Map<T, U, M> {
     }
 
     fn partitioner(&self) -> Option<PartitionedBy> {
-        self.keeps_keys
-            .then(|| self.parent.node().partitioner())
-            .flatten()
+        self.partitioner.clone()
     }
 
     fn descriptor(&self) -> &'static Descriptor {

@@ -150,10 +150,10 @@ impl<T: Data> Rdd<T> {
     where
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
-        let operator = Operator::new("try_map", Location::caller());
-        let node =
-            try_map::TryMap::new(self.child(operator), self.node.clone(), Arc::new(Plain(f)));
-        self.ctx.rdd(node)
+        self.try_map_with(
+            Operator::new("try_map", Location::caller()),
+            Arc::new(Plain(f)),
+        )
     }
 
     /// Keeps the records for which `f` holds.
@@ -228,7 +228,8 @@ impl<T: Data> Rdd<T> {
 
     /// The records of both, duplicates kept.
     ///
-    /// *Shape* `T`, this RDD's partitions and then the other's, order kept. *Cost* narrow.
+    /// *Shape* `T`, this RDD's partitions and then the other's, order kept; two RDDs placed by
+    /// equal partitioners are joined partition by partition and stay placed. *Cost* narrow.
     /// *State* none.
     ///
     /// # Errors
@@ -364,6 +365,19 @@ impl<T: Data> Rdd<T> {
         ))
     }
 
+    pub fn try_map_with<U, E, M>(&self, operator: Operator, f: Arc<M>) -> Rdd<U>
+    where
+        U: Data,
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+        M: Function<T, Output = Result<U, E>>,
+    {
+        self.ctx.rdd(try_map::TryMap::new(
+            self.child(operator),
+            self.node.clone(),
+            f,
+        ))
+    }
+
     pub fn filter_with<M>(&self, operator: Operator, f: Arc<M>) -> Self
     where
         M: for<'a> Function<&'a T, Output = bool>,
@@ -429,10 +443,5 @@ impl<T: Data> Rdd<T> {
         let numbered = self.map_partitions_with(operator.clone(), Arc::new(dealt));
         let shuffled = numbered.shuffle_as(operator.clone(), Arc::new(IndexPartitioner(n)));
         Ok(shuffled.map_with(operator, Arc::new(Plain(|(_, record): (usize, T)| record))))
-    }
-
-    /// Names the operator: in messages, plans and checkpoints.
-    pub fn operator_of(kind: &str, location: &Location<'_>) -> Operator {
-        Operator::new(kind, location)
     }
 }

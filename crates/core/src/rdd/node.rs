@@ -252,12 +252,29 @@ impl<T: 'static> Parent<T> {
         self.node().meta().depth()
     }
 
-    pub(crate) fn num_partitions(&self) -> Result<usize> {
-        self.node().num_partitions()
+    /// How the parent's records are placed, for a node that leaves keys as they are. Asked once,
+    /// when the node is made: asking through a long lineage would need as much stack.
+    pub(crate) fn placement(&self, keeps_keys: bool) -> Option<PartitionedBy> {
+        keeps_keys.then(|| self.node().partitioner()).flatten()
     }
 }
 
 impl<T: Data> Parent<T> {
+    /// How many partitions a node has that reads the parent partition by partition. Walks up a
+    /// long lineage of such nodes rather than recurse.
+    pub(crate) fn num_partitions(&self) -> Result<usize> {
+        if self.depth() <= MAX_STEPS {
+            return self.node().num_partitions();
+        }
+        let mut at: Arc<dyn AnyParent> = Arc::new(self.clone());
+        loop {
+            match at.any().dependencies().pop() {
+                Some(Dependency::Narrow(above, Narrow::OneToOne)) => at = above,
+                _ => return at.any().num_partitions(),
+            }
+        }
+    }
+
     /// The records of one partition: from memory when it is kept there, else computed (and kept
     /// when the RDD is cached).
     pub(crate) fn iterate(&self, split: usize, task: &TaskContext) -> Result<PartitionIter<T>> {

@@ -20,7 +20,8 @@ use crate::shuffle::{AnyShuffle, AsIs, Combined, ShuffleMap, ShuffleRead};
 /// Keyed operators. In the prelude; implemented for every RDD of pairs.
 ///
 /// A keyed operator that is not told otherwise makes as many partitions as its (larger) input
-/// has. Where the input is placed by an equal partitioner already, nothing is shuffled.
+/// has. Where the input is placed by a partitioner already, that one is kept and nothing is
+/// shuffled.
 pub trait PairRdd<K: Key, V: Data>: Sized {
     /// The pairs.
     #[doc(hidden)]
@@ -84,7 +85,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
         let operator = Operator::new("reduce_by_key", Location::caller());
         let combine = Arc::new(crate::combine::Reduce(Plain(f)));
         self.pairs()
-            .combine_as(operator, combine, self.pairs().partitions_or_default())
+            .combine_by(operator, combine, self.pairs().own_partitioner())
     }
 
     /// As [`reduce_by_key`](Self::reduce_by_key), placed by `partitioner`.
@@ -116,7 +117,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
             merge_combiners,
         });
         self.pairs()
-            .combine_as(operator, combine, self.pairs().partitions_or_default())
+            .combine_by(operator, combine, self.pairs().own_partitioner())
     }
 
     /// One pair a key: values taken into a copy of `zero` by `merge_value`, the results of
@@ -136,7 +137,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
             merge_combiners,
         });
         self.pairs()
-            .combine_as(operator, combine, self.pairs().partitions_or_default())
+            .combine_by(operator, combine, self.pairs().own_partitioner())
     }
 
     /// One pair a key: `create` makes a combiner of a first value, `merge_value` takes in one
@@ -155,7 +156,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
             merge_combiners: Plain(merge_combiners),
         });
         self.pairs()
-            .combine_as(operator, combine, self.pairs().partitions_or_default())
+            .combine_by(operator, combine, self.pairs().own_partitioner())
     }
 
     /// All values of each key. To sum or count them, `reduce_by_key` ships far less.
@@ -166,7 +167,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     fn group_by_key(&self) -> Rdd<(K, Vec<V>)> {
         let operator = Operator::new("group_by_key", Location::caller());
         self.pairs()
-            .group_as(operator, self.pairs().partitions_or_default())
+            .group_by(operator, self.pairs().own_partitioner())
     }
 
     /// The same pairs, placed by `partitioner`; nothing happens when they are already.
@@ -305,9 +306,15 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     pub fn group_as(&self, operator: Operator, num_partitions: usize) -> Rdd<(K, Vec<V>)> {
+        self.group_by(operator, Arc::new(HashPartitioner::new(num_partitions)))
+    }
+
+    fn group_by(
+        &self,
+        operator: Operator,
+        partitioner: Arc<dyn AnyPartitioner<K>>,
+    ) -> Rdd<(K, Vec<V>)> {
         // Shipped as they are: a list for each key and map partition would be no smaller.
-        let partitioner: Arc<dyn AnyPartitioner<K>> =
-            Arc::new(HashPartitioner::new(num_partitions));
         let placed = if self.partitioner() == Some(PartitionedBy::of(&partitioner)) {
             self.clone()
         } else {
@@ -352,6 +359,12 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         let depth = left.depth().max(right.depth());
         let meta = self.ctx.meta(operator, depth);
         self.ctx.rdd(CoGroup::new(meta, left, right, partitioner))
+    }
+
+    /// The partitioner the pairs are placed by, else by hash into as many partitions as there are.
+    fn own_partitioner(&self) -> Arc<dyn AnyPartitioner<K>> {
+        let placed = self.partitioner().and_then(|by| by.typed::<K>());
+        placed.unwrap_or_else(|| Arc::new(HashPartitioner::new(self.partitions_or_default())))
     }
 
     /// The partitioner one of the sides has, else by hash into as many as the larger side has.
@@ -510,6 +523,7 @@ struct CombineHere<K, V, C, A> {
     meta: node::Meta,
     parent: Parent<(K, V)>,
     combine: Arc<A>,
+    partitioner: Option<PartitionedBy>,
     output: std::marker::PhantomData<fn() -> C>,
 }
 
@@ -519,6 +533,7 @@ impl<K: Key, V: Data, C: Data, A: Combine<V, C>> CombineHere<K, V, C, A> {
 
     fn new(meta: node::Meta, parent: Parent<(K, V)>, combine: Arc<A>) -> Self {
         Self {
+            partitioner: parent.placement(true),
             meta,
             parent,
             combine,
@@ -550,7 +565,7 @@ impl<K: Key, V: Data, C: Data, A: Combine<V, C>> node::AnyRdd for CombineHere<K,
     }
 
     fn partitioner(&self) -> Option<PartitionedBy> {
-        self.parent.node().partitioner()
+        self.partitioner.clone()
     }
 
     fn descriptor(&self) -> &'static crate::travel::Descriptor {

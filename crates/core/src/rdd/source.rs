@@ -128,7 +128,8 @@ impl Context {
         self.rdd(TextFile::new(self.meta(operator, 0), path, min_partitions))
     }
 
-    /// The records of all RDDs, in order; without partitions when there are none.
+    /// The records of all RDDs, in order; without partitions when there are none. See
+    /// [`Rdd::union`].
     ///
     /// # Errors
     /// Those of finding out how many partitions there are.

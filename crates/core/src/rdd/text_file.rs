@@ -73,12 +73,7 @@ impl TextFile {
 
     fn find_splits(&self) -> Result<Vec<FileSplit>> {
         let mut files = Vec::new();
-        for path in self
-            .path
-            .split(',')
-            .map(str::trim)
-            .filter(|path| !path.is_empty())
-        {
+        for path in paths(&self.path) {
             files.extend(find_files(path).map_err(|e| e.with("operator", self.meta.operator()))?);
         }
         let total: u64 = files.iter().map(|(_, len)| len).sum();
@@ -86,13 +81,29 @@ impl TextFile {
         let split_bytes = goal.clamp(1, MAX_SPLIT_BYTES);
         Ok(files
             .into_iter()
-            .flat_map(|(file, len)| cut(file, len, split_bytes))
+            .flat_map(|(file, len)| cut(&file, len, split_bytes))
             .collect())
     }
 }
 
+/// The paths of a list. A comma inside braces belongs to a glob.
+fn paths(list: &str) -> impl Iterator<Item = &str> {
+    let mut depth = 0_u32;
+    let comma = move |c: char| {
+        match c {
+            '{' => depth += 1,
+            '}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    };
+    list.split(comma)
+        .map(str::trim)
+        .filter(|path| !path.is_empty())
+}
+
 /// Parts of about `split_bytes`; a tail of up to a tenth goes with the part before it.
-fn cut(file: PathBuf, len: u64, split_bytes: u64) -> Vec<FileSplit> {
+fn cut(file: &Path, len: u64, split_bytes: u64) -> Vec<FileSplit> {
     let mut splits = Vec::new();
     let mut start = 0;
     while start < len {
@@ -103,7 +114,7 @@ fn cut(file: PathBuf, len: u64, split_bytes: u64) -> Vec<FileSplit> {
             rest
         };
         splits.push(FileSplit {
-            file: file.clone(),
+            file: file.to_path_buf(),
             start,
             end: start + take,
         });
@@ -330,7 +341,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("part");
         std::fs::write(&file, content).unwrap();
-        cut(file, content.len() as u64, split_bytes)
+        cut(&file, content.len() as u64, split_bytes)
             .iter()
             .flat_map(|split| FileLines::open(split).unwrap())
             .map(|line| line.unwrap().into())

@@ -1,8 +1,10 @@
 //! The executor's side: a process that runs the tasks another process sends.
 
+use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use parking_lot::Mutex;
 
@@ -10,10 +12,11 @@ use super::frame::{read_frame, write_frame};
 use super::lineage::decode_task;
 use super::message::{Hello, PROTOCOL_VERSION, Reply, Request};
 use crate::error::{Error, Result};
+use crate::operator::catch;
 use crate::scheduler::run_task;
 use crate::storage::{Block, BlockId, BlockStore};
 use crate::task::{CancelToken, TaskContext};
-use crate::travel::Image;
+use crate::travel::{BuildId, Image};
 
 /// The environment variable that asks a program to be an executor: `unix:PATH SECRET`.
 pub const EXECUTOR_VARIABLE: &str = "TIDEMILL_EXECUTOR";
@@ -26,21 +29,12 @@ pub fn init() {
     let Ok(address) = std::env::var(EXECUTOR_VARIABLE) else {
         return;
     };
-    let code = match run_executor(&address) {
-        Ok(()) => 0,
-        Err(error) => {
-            tracing::error!(error = %error.report(), "executor ended");
-            1
-        }
-    };
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "an executor must not fall through into `main`"
-    )]
-    std::process::exit(code);
+    let Err(error) = run_executor(&address);
+    tracing::error!(error = %error.report(), "executor ended");
+    end(1)
 }
 
-fn run_executor(address: &str) -> Result<()> {
+fn run_executor(address: &str) -> Result<Infallible> {
     let (path, secret) = address
         .strip_prefix("unix:")
         .and_then(|rest| rest.rsplit_once(' '))
@@ -51,51 +45,102 @@ fn run_executor(address: &str) -> Result<()> {
             .with("path", path)
             .caused_by(e)
     })?;
-    let driver = Arc::new(Driver {
-        stream: Mutex::new(stream),
-    });
-    let hello = Hello {
-        protocol: PROTOCOL_VERSION,
-        build_id: image.build_id(),
-        secret: secret.to_owned(),
-    };
-    write_frame(&mut *driver.stream.lock(), &hello)?;
-    match driver.receive()? {
-        Some(Request::Welcome(welcome)) => welcome?,
-        _ => return Err(Error::data("driver did not say welcome")),
-    }
+    let driver = Arc::new(Driver::greet(stream, image.build_id(), secret)?);
     let blocks: Arc<dyn BlockStore> = driver.clone();
-    while let Some(request) = driver.receive()? {
-        let Request::Run(task) = request else {
+    loop {
+        let Request::Run(task) = driver.receive()? else {
             return Err(Error::data("driver sent an answer to no question"));
         };
-        let result = decode_task(&task, &image).and_then(|root| {
+        let result = catch(|| {
+            let root = decode_task(&task, &image)?;
             let ctx = TaskContext::new(task.id, Arc::clone(&blocks), CancelToken::new(), task.seed);
             let output = run_task(&*root, &ctx)?;
             root.encode_output(&*output)
         });
-        write_frame(&mut *driver.stream.lock(), &Reply::Done(result))?;
+        write_frame(&mut driver.connection.lock().stream, &Reply::Done(result))?;
     }
-    Ok(())
 }
 
 /// The driver, as the executor's block store. One task runs at a time, so a question is always
 /// followed by its answer.
 #[derive(Debug)]
 struct Driver {
-    stream: Mutex<UnixStream>,
+    connection: Mutex<Connection>,
+}
+
+#[derive(Debug)]
+struct Connection {
+    stream: UnixStream,
+    inbox: Receiver<Request>,
 }
 
 impl Driver {
-    fn receive(&self) -> Result<Option<Request>> {
-        read_frame(&mut *self.stream.lock())
+    /// Says hello and waits to be welcomed.
+    fn greet(mut stream: UnixStream, build_id: BuildId, secret: &str) -> Result<Self> {
+        let hello = Hello {
+            protocol: PROTOCOL_VERSION,
+            build_id,
+            secret: secret.to_owned(),
+        };
+        write_frame(&mut stream, &hello)?;
+        match read_frame(&mut stream)? {
+            Some(Request::Welcome(welcome)) => welcome?,
+            _ => return Err(Error::data("driver did not say welcome")),
+        }
+        let unavailable = |e| Error::unavailable("no thread for the connection").caused_by(e);
+        let reader = stream.try_clone().map_err(unavailable)?;
+        let (sender, inbox) = channel();
+        std::thread::Builder::new()
+            .name("driver".to_owned())
+            .spawn(move || listen(reader, &sender))
+            .map_err(unavailable)?;
+        let connection = Mutex::new(Connection { stream, inbox });
+        Ok(Self { connection })
+    }
+
+    fn receive(&self) -> Result<Request> {
+        receive(&self.connection.lock().inbox)
     }
 
     fn ask(&self, question: &Reply) -> Result<Request> {
-        let mut stream = self.stream.lock();
-        write_frame(&mut *stream, question)?;
-        read_frame(&mut *stream)?.ok_or_else(|| Error::unavailable("driver is gone"))
+        let mut connection = self.connection.lock();
+        write_frame(&mut connection.stream, question)?;
+        receive(&connection.inbox)
     }
+}
+
+fn receive(inbox: &Receiver<Request>) -> Result<Request> {
+    inbox
+        .recv()
+        .map_err(|e| Error::unavailable("driver is gone").caused_by(e))
+}
+
+/// Takes in what the driver says. When the driver is gone the process ends at once, whatever its
+/// task is doing: nobody waits for the result, and nobody else would end it.
+fn listen(mut stream: UnixStream, inbox: &Sender<Request>) {
+    let code = loop {
+        match read_frame(&mut stream) {
+            Ok(Some(request)) => {
+                if inbox.send(request).is_err() {
+                    return;
+                }
+            }
+            Ok(None) => break 0,
+            Err(error) => {
+                tracing::error!(error = %error.report(), "executor lost its driver");
+                break 1;
+            }
+        }
+    };
+    end(code);
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "an executor must not fall through into `main`, nor outlive its driver"
+)]
+fn end(code: i32) -> ! {
+    std::process::exit(code)
 }
 
 impl BlockStore for Driver {

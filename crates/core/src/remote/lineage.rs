@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{Decoder, Encoder};
+use crate::codec::{self, Decoder, Encoder};
 use crate::error::{Error, Result};
 use crate::rdd::node::{AnyParent, Dependency, Header};
 use crate::scheduler::StageRoot;
 use crate::task::TaskId;
-use crate::travel::{DescriptorName, Image};
+use crate::travel::{DescriptorName, Image, stable_hash};
 
 /// One task, ready to be sent to another process of the same executable.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -20,8 +20,30 @@ pub struct EncodedTask {
     pub id: TaskId,
     /// The run's seed.
     pub seed: u64,
-    /// Parents before children, the stage's root last.
-    nodes: Vec<EncodedNode>,
+    /// The encoded nodes: parents before children, the stage's root last.
+    lineage: Vec<u8>,
+    /// Over all of the above: a damaged task is refused before any of it is believed.
+    digest: u64,
+}
+
+impl EncodedTask {
+    fn seal(id: TaskId, seed: u64, nodes: &[EncodedNode]) -> Result<Self> {
+        let lineage = codec::encode(nodes)?;
+        let digest = stable_hash(&(id, seed, &lineage));
+        Ok(Self {
+            id,
+            seed,
+            lineage,
+            digest,
+        })
+    }
+
+    fn open(&self) -> Result<Vec<EncodedNode>> {
+        if stable_hash(&(self.id, self.seed, &self.lineage)) != self.digest {
+            return Err(Error::data("task was damaged on its way").with("task", self.id));
+        }
+        codec::decode(&self.lineage)
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -76,7 +98,7 @@ pub fn encode_task(
         parents,
         payload: encoder.finish(),
     });
-    Ok(EncodedTask { id, seed, nodes })
+    EncodedTask::seal(id, seed, &nodes)
 }
 
 fn position_of(position: &HashMap<u64, usize>, id: u64) -> Result<usize> {
@@ -150,10 +172,12 @@ fn collect(input: &Arc<dyn AnyParent>, split: usize) -> Vec<(Arc<dyn AnyParent>,
 /// Rebuilds a task's lineage.
 ///
 /// # Errors
-/// `Data` when a descriptor or a payload is not what this executable wrote.
+/// `Data` when the task was damaged, or a descriptor or a payload is not what this executable
+/// wrote.
 pub fn decode_task(task: &EncodedTask, image: &Image) -> Result<Arc<dyn StageRoot>> {
-    let mut built: Vec<Arc<dyn Any + Send + Sync>> = Vec::with_capacity(task.nodes.len());
-    for node in &task.nodes {
+    let nodes = task.open()?;
+    let mut built: Vec<Arc<dyn Any + Send + Sync>> = Vec::with_capacity(nodes.len());
+    for node in &nodes {
         let descriptor = image.resolve(node.descriptor)?;
         let parents = node
             .parents
@@ -169,4 +193,61 @@ pub fn decode_task(task: &EncodedTask, image: &Image) -> Result<Arc<dyn StageRoo
         .and_then(|root| root.downcast_ref::<Arc<dyn StageRoot>>())
         .cloned()
         .ok_or_else(|| Error::data("task has no root"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::data::PartitionIter;
+    use crate::function::Plain;
+    use crate::operator::Operator;
+    use crate::rdd::action::ActionRoot;
+    use crate::scheduler::run_task;
+    use crate::task::{CancelToken, TaskContext};
+
+    /// What damage cannot do, a peer of another build could: a task with a right digest whose
+    /// lineage says anything at all.
+    #[test]
+    fn a_forged_lineage_gives_an_error_or_a_result() {
+        let ctx = Context::local(1).unwrap();
+        let image = Image::current().unwrap();
+        let rdd = ctx.parallelize(1..4).map(|x| x + 1).filter(|x| x % 2 == 0);
+        let operator = Operator::new("count", std::panic::Location::caller());
+        let meta = ctx.meta(operator, rdd.parent().depth());
+        let count = Arc::new(Plain(|records: PartitionIter<i32>| records.count() as u64));
+        let root = ActionRoot::new(meta, rdd.parent().clone(), count);
+        let id = TaskId {
+            job: 0,
+            stage: 0,
+            split: 0,
+            attempt: 0,
+        };
+        let run = |task: &EncodedTask| -> Result<u64> {
+            let root = decode_task(task, &image)?;
+            let (cancel, blocks) = (CancelToken::new(), Arc::clone(ctx.blocks()));
+            let output = run_task(&*root, &TaskContext::new(id, blocks, cancel, 0))?;
+            Ok(*output.downcast::<u64>().unwrap())
+        };
+        let whole = encode_task(&root, id, 0, &image).unwrap();
+        assert_eq!(run(&whole).unwrap(), 2);
+        let (mut refused, mut ran) = (0, 0);
+        for at in 0..whole.lineage.len() {
+            for flip in [0x01, 0x80, 0xff] {
+                let mut lineage = whole.lineage.clone();
+                lineage[at] ^= flip;
+                let Ok(nodes) = codec::decode::<Vec<EncodedNode>>(&lineage) else {
+                    refused += 1;
+                    continue;
+                };
+                match run(&EncodedTask::seal(id, 0, &nodes).unwrap()) {
+                    Ok(_) => ran += 1,
+                    Err(_) => refused += 1,
+                }
+            }
+        }
+        // Every byte of four descriptors is refused; names, lines and numbers may change.
+        assert!(refused > 4 * 8, "{refused} refused, {ran} ran");
+        assert!(ran > 0);
+    }
 }

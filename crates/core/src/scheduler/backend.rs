@@ -7,6 +7,7 @@ use super::service::{Service, ServiceHandle};
 use super::stage::{JobPlan, TaskOutput};
 use crate::error::Result;
 use crate::storage::BlockStore;
+use crate::travel::Image;
 
 /// Receives `(stage, split, output)` of each task that succeeded, once per task, in any order.
 pub type OnOutput<'a> = &'a mut dyn FnMut(usize, usize, TaskOutput);
@@ -21,6 +22,12 @@ pub trait Backend: Send + Sync + fmt::Debug + 'static {
 
     /// Where the driver's blocks are.
     fn blocks(&self) -> &Arc<dyn BlockStore>;
+
+    /// The executable's image when tasks leave the process: their closures are then checked before
+    /// a stream starts. `None` when they stay.
+    fn image(&self) -> Option<&Image> {
+        None
+    }
 
     /// Runs a job to its end; blocks the caller, takes no slot of its own.
     ///

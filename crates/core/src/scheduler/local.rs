@@ -14,8 +14,10 @@ use super::run::{Task, run_task};
 use super::service::{Service, ServiceHandle};
 use super::stage::{JobPlan, TaskOutput};
 use crate::error::{Error, ErrorKind, Result};
+use crate::operator::catch;
 use crate::storage::BlockStore;
 use crate::task::{TaskContext, TaskId};
+use crate::travel::Image;
 
 /// Runs one task in one slot.
 pub trait TaskRunner: Send + Sync + fmt::Debug + 'static {
@@ -25,6 +27,11 @@ pub trait TaskRunner: Send + Sync + fmt::Debug + 'static {
     /// The task's failure. `Unavailable` says that the place it ran at was lost: the attempt is
     /// made again and does not count.
     fn run(&self, slot: usize, task: &Task) -> Result<TaskOutput>;
+
+    /// The executable's image when tasks leave the process.
+    fn image(&self) -> Option<&Image> {
+        None
+    }
 }
 
 /// Calls the task where it is.
@@ -134,7 +141,9 @@ impl Shared {
             let result = if task.plan.cancel.is_cancelled() {
                 Err(Error::new(ErrorKind::Cancelled, "job was cancelled"))
             } else {
-                self.runner.run(slot, &task)
+                // A panic outside the task proper, in a user's `Serialize` for example, must not
+                // take the slot with it.
+                catch(|| self.runner.run(slot, &task))
             };
             self.submit(&job, job.finish(task.id, result));
         }
@@ -388,6 +397,10 @@ impl Backend for ThreadBackend {
 
     fn blocks(&self) -> &Arc<dyn BlockStore> {
         &self.blocks
+    }
+
+    fn image(&self) -> Option<&Image> {
+        self.shared.runner.image()
     }
 
     fn run(&self, plan: &Arc<JobPlan>, on_output: OnOutput<'_>) -> Result<()> {

@@ -32,7 +32,7 @@ impl<T: Data> DStream<T> {
         let for_take = operator.clone();
         self.output(operator, move |rdd, time| {
             let mut frame = frame_head(time);
-            let records = rdd.take_as(for_take.clone(), num.saturating_add(1))?;
+            let records = rdd.take_as(&for_take, num.saturating_add(1))?;
             for record in records.iter().take(num) {
                 render_into(record, &mut frame);
                 frame.push('\n');

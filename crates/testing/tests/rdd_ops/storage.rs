@@ -1,0 +1,181 @@
+//! Cached partitions and shuffle outputs.
+
+use tidemill_core::storage::BlockId;
+use tidemill_core::{Context, PairRdd, StorageLevel};
+
+use crate::support::{Bench, Case, Outcome, Tally, case, count_in, sorted};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        // C-182
+        case("a_cached_rdd_is_computed_once", computed_once),
+        // C-183
+        case("take_caches_only_what_it_looked_at", partly_cached),
+        // C-184
+        case("a_storage_level_can_be_set_again", set_again),
+        // C-185
+        case("unpersist_frees_and_the_rdd_is_computed_again", unpersist),
+        case("evicted_partitions_are_computed_again", evicted),
+        // C-206
+        case("a_cached_rdd_hides_the_stages_above_it", hidden_stages),
+        // C-205
+        case("a_second_action_skips_the_map_stage", skipped_maps),
+        // C-232
+        case("shuffle_outputs_go_with_their_rdd", shuffles_go),
+    ]
+}
+
+fn is_kept(ctx: &Context, rdd: u64, split: usize) -> bool {
+    ctx.blocks().contains(BlockId::Rdd { rdd, split }).unwrap()
+}
+
+fn computed_once(bench: &Bench) -> Outcome {
+    let (ctx, tally) = (bench.ctx(), Tally::new());
+    let rdd = ctx
+        .parallelize_into(0..10, 3)?
+        .with(tally.path())
+        .map(|path, x| {
+            count_in(path);
+            x * 2
+        });
+    let cached = rdd.cache();
+    assert_eq!(cached.storage_level(), StorageLevel::MemoryOnly);
+    assert_eq!(tally.count(), 0, "caching alone computes nothing");
+    let expected: Vec<i32> = (0..10).map(|x| x * 2).collect();
+    assert_eq!(cached.collect()?, expected);
+    let first = tally.count();
+    assert!(first >= 10 && (!bench.is_exact() || first == 10));
+    assert_eq!(cached.collect()?, expected);
+    assert_eq!(cached.map(|x| x + 1).count()?, 10);
+    assert_eq!(tally.count(), first, "the second action computed again");
+    Ok(())
+}
+
+fn partly_cached(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let rdd = ctx.parallelize_into(0..12, 4)?.map(|x| x + 1).cache();
+    assert_eq!(rdd.take(1)?, [1]);
+    let kept: Vec<bool> = (0..4).map(|split| is_kept(&ctx, rdd.id(), split)).collect();
+    assert_eq!(kept, [true, false, false, false]);
+    assert_eq!(rdd.collect()?, (1..13).collect::<Vec<_>>());
+    assert!((0..4).all(|split| is_kept(&ctx, rdd.id(), split)));
+    Ok(())
+}
+
+fn set_again(bench: &Bench) -> Outcome {
+    let rdd = bench.ctx().range(0..4);
+    assert_eq!(rdd.storage_level(), StorageLevel::None);
+    let same = rdd
+        .persist(StorageLevel::MemoryOnly)
+        .persist(StorageLevel::MemoryOnly);
+    assert_eq!(
+        (same.id(), same.storage_level()),
+        (rdd.id(), StorageLevel::MemoryOnly)
+    );
+    rdd.unpersist();
+    assert_eq!(same.storage_level(), StorageLevel::None);
+    assert_eq!(rdd.cache().storage_level(), StorageLevel::MemoryOnly);
+    Ok(())
+}
+
+fn unpersist(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let rdd = ctx.range(0..9).map(|x| x * x).cache();
+    let records = rdd.collect()?;
+    assert!(is_kept(&ctx, rdd.id(), 0));
+    rdd.unpersist();
+    assert!(!is_kept(&ctx, rdd.id(), 0) && !is_kept(&ctx, rdd.id(), 1));
+    assert_eq!(rdd.collect()?, records);
+    assert!(!is_kept(&ctx, rdd.id(), 0));
+    rdd.unpersist();
+    Ok(())
+}
+
+fn evicted(bench: &Bench) -> Outcome {
+    let backend = bench.backend().backend_with(2, 3000)?;
+    let ctx = Context::builder().backend(backend).build()?;
+    let rdd = |base: u64| {
+        ctx.parallelize_into((0..200).map(move |x| base + x), 2)
+            .unwrap()
+            .cache()
+    };
+    let rdds: Vec<_> = (0..4).map(|n| rdd(n << 40)).collect();
+    for _ in 0..2 {
+        for (n, rdd) in rdds.iter().enumerate() {
+            let base = (n as u64) << 40;
+            assert_eq!(rdd.collect()?, (base..base + 200).collect::<Vec<_>>());
+        }
+    }
+    let kept = rdds.iter().filter(|rdd| is_kept(&ctx, rdd.id(), 0)).count();
+    assert!((1..4).contains(&kept), "{kept} of 4 fit");
+    Ok(())
+}
+
+fn hidden_stages(bench: &Bench) -> Outcome {
+    let (ctx, recorder) = bench.recorded();
+    let sums = ctx
+        .parallelize((0..20).map(|x| (x % 3, x)))
+        .reduce_by_key(|a, b| a + b)
+        .cache();
+    let twice = sums.map_values(|x| x * 2).repartition(2)?;
+    let first = sorted(twice.collect()?);
+    assert_eq!(recorder.take_jobs()[0].stages.len(), 3);
+    let thrice = sums.map_values(|x| x * 3).repartition(2)?;
+    assert_eq!(thrice.count()?, 3);
+    // Without the cache it would be three again, of which one has nothing to do.
+    assert_eq!(recorder.take_jobs()[0].stages.len(), 2);
+    assert_eq!(first, [(0, 126), (1, 140), (2, 114)]);
+    Ok(())
+}
+
+fn skipped_maps(bench: &Bench) -> Outcome {
+    let (ctx, recorder) = bench.recorded();
+    let sums = ctx
+        .parallelize_into((0..20).map(|x| (x % 3, x)), 4)?
+        .reduce_by_key(|a, b| a + b);
+    assert_eq!(sums.count()?, 3);
+    let tasks = |recorder: &tidemill_testing::Recorder| -> Vec<usize> {
+        let jobs = recorder.take_jobs();
+        jobs[0].stages.iter().map(|stage| stage.num_tasks).collect()
+    };
+    assert_eq!(tasks(&recorder), [4, 4]);
+    assert_eq!(sorted(sums.collect()?), [(0, 63), (1, 70), (2, 57)]);
+    assert_eq!(tasks(&recorder), [4]);
+    assert_eq!(sums.map_values(|x| x + 1).count()?, 3);
+    assert_eq!(tasks(&recorder), [4]);
+    Ok(())
+}
+
+fn shuffles_go(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let sums = ctx
+        .parallelize_into((0..20).map(|x| (x, x)), 2)?
+        .reduce_by_key(|a, b| a + b);
+    assert_eq!(sums.count()?, 20);
+    let blocks = || {
+        let ids = [(0, 0), (0, 1), (1, 0), (1, 1)];
+        let shuffle = 0;
+        ids.into_iter()
+            .filter(|&(map, reduce)| {
+                let id = BlockId::Shuffle {
+                    shuffle,
+                    map,
+                    reduce,
+                };
+                ctx.blocks().contains(id).unwrap()
+            })
+            .count()
+    };
+    assert_eq!(blocks(), 4);
+    let child = sums.map(|pair| pair.1);
+    drop(sums);
+    assert_eq!(blocks(), 4, "the child still needs them");
+    drop(child);
+    // The thread that ran the last task may still be about to let go of the plan.
+    let gone = (0..1_000_000).any(|_| {
+        std::thread::yield_now();
+        blocks() == 0
+    });
+    assert!(gone, "{} blocks are left", blocks());
+    Ok(())
+}
