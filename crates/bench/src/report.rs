@@ -18,7 +18,7 @@ impl Spread {
         values.sort_unstable_by(f64::total_cmp);
         let at = |i: usize| values.get(i).copied().unwrap_or(f64::NAN);
         let (last, middle) = (values.len().saturating_sub(1), values.len() / 2);
-        let median = if values.len() % 2 == 0 && last > 0 {
+        let median = if values.len().is_multiple_of(2) && last > 0 {
             (at(middle - 1) + at(middle)) / 2.0
         } else {
             at(middle)

@@ -2,8 +2,7 @@
 //! `combine_by_key` and `group_by_key` share.
 
 use foldhash::fast::FixedState;
-use hashbrown::{HashMap, HashTable};
-use std::hash::BuildHasher;
+use hashbrown::HashMap;
 
 use crate::codec::{Decoder, Encoder};
 use crate::data::{Data, Key, PartitionIter};
@@ -156,27 +155,21 @@ pub(crate) fn combine_values<K: Key, V, C, A: Combine<V, C>>(
     combine: &A,
     task: &TaskContext,
     operator: &Operator,
-) -> HashTable<(K, Option<C>)> {
-    let hasher = FixedState::with_seed(task.seed());
-    let mut combiners: HashTable<(K, Option<C>)> = HashTable::new();
-    let mut records = records;
-    while let Some(record) = records.next() {
-        operator.call(|| {
-            let hash = hasher.hash_one(&record.0);
-            match combiners.find_mut(hash, |(have, _)| *have == record.0) {
-                Some((_, slot)) => {
-                    let (_key, value) = record;
-                    *slot = slot
-                        .take()
-                        .map(|combiner| combine.merge_value(combiner, value));
-                }
-                None => {
-                    let (key, value) = record;
-                    let combiner = combine.create(value);
-                    combiners.insert_unique(hash, (key, Some(combiner)), |(key, _)| {
-                        hasher.hash_one(key)
-                    });
-                }
+) -> Combiners<K, C> {
+    let mut combiners: Combiners<K, C> = HashMap::with_hasher(FixedState::with_seed(task.seed()));
+    // A record stays where the iterator wrote it until its value is needed: moving it first costs
+    // more than looking its key up (docs/design/0002-what-text-is.md).
+    for record in records {
+        operator.call(|| match combiners.get_mut(&record.0) {
+            Some(slot) => {
+                let (_key, value) = record;
+                *slot = slot
+                    .take()
+                    .map(|combiner| combine.merge_value(combiner, value));
+            }
+            None => {
+                let (key, value) = record;
+                combiners.insert(key, Some(combine.create(value)));
             }
         });
     }
@@ -214,7 +207,7 @@ pub(crate) fn merge_combiners<K: Key, V, C: Data, A: Combine<V, C>>(
 }
 
 /// The finished pairs.
-pub(crate) fn drain<K: Key, C>(combiners: impl IntoIterator<Item = (K, Option<C>)>) -> impl Iterator<Item = (K, C)> {
+pub(crate) fn drain<K: Key, C>(combiners: Combiners<K, C>) -> impl Iterator<Item = (K, C)> {
     combiners
         .into_iter()
         .filter_map(|(key, combiner)| Some((key, combiner?)))

@@ -39,6 +39,7 @@ mod lines;
 mod master;
 mod operator;
 mod partition;
+mod separators;
 mod shuffle;
 mod task;
 mod text;

@@ -9,10 +9,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Immutable UTF-8 text. Up to 15 bytes are kept inline; a longer text may be a slice that shares
-/// the block it was cut from, so cutting never allocates.
+use crate::separators::{Separator, Separators};
+
+/// Immutable UTF-8 text. Up to 15 bytes are kept inline; a longer text is a slice that shares the
+/// block it was cut from, so cutting never allocates.
 ///
 /// A long slice keeps its whole block alive: [`detach`](Text::detach) what is kept for long.
+/// [`as_str`](Text::as_str) of a short text looks at its bytes once more; comparing, hashing,
+/// `len` and `as_bytes` do not. The reasons are in `docs/design/0002-what-text-is.md`.
 ///
 /// ```
 /// use tidemill_core::Text;
@@ -70,10 +74,20 @@ impl Text {
     #[must_use]
     #[inline]
     pub fn as_str(&self) -> &str {
-        match &self.block {
-            None => std::str::from_utf8(self.inline()).unwrap_or_default(),
-            Some(block) => block.get(self.range()).unwrap_or_default(),
-        }
+        self.part(self.range())
+    }
+
+    /// The characters in `range` of [`memory`](Self::memory), which are whole.
+    #[inline]
+    fn part(&self, range: Range<usize>) -> &str {
+        let part = match &self.block {
+            None => self
+                .bytes
+                .get(range)
+                .and_then(|bytes| std::str::from_utf8(bytes).ok()),
+            Some(block) => block.get(range),
+        };
+        part.unwrap_or_default()
     }
 
     /// The bytes of the characters. Cheaper than those of [`as_str`](Self::as_str).
@@ -180,20 +194,33 @@ impl Text {
     /// The parts between the `separator`s, as Rust's and Java's `split` give them except that
     /// trailing empty parts are kept: `"a,,"` has three parts. Owning, so it can leave `flat_map`.
     #[must_use]
+    #[inline]
     pub fn split(&self, separator: char) -> Split {
+        let ends = match u8::try_from(separator) {
+            Ok(byte) if byte.is_ascii() => {
+                Ends::Near(Separators::new(Separator::Byte(byte), self.range().start))
+            }
+            _ => Ends::Far(separator),
+        };
         Split {
-            rest: Some(self.range()),
             text: self.clone(),
-            separator,
+            rest: Some(self.range()),
+            ends,
         }
     }
 
     /// The runs of characters that are not white space (Unicode). Owning.
     #[must_use]
+    #[inline]
     pub fn words(&self) -> Words {
+        let ends = self
+            .as_bytes()
+            .is_ascii()
+            .then(|| Separators::new(Separator::WhiteSpace, self.range().start));
         Words {
             text: self.clone(),
-            at: 0,
+            rest: self.range(),
+            ends,
         }
     }
 
@@ -208,9 +235,17 @@ impl Text {
 #[derive(Clone, Debug)]
 pub struct Split {
     text: Text,
-    separator: char,
-    /// What is not cut yet, as a part of the text's memory.
+    /// What is not cut yet, as a part of the text's memory; `None` after the last part.
     rest: Option<Range<usize>>,
+    ends: Ends,
+}
+
+/// How the end of a part is found.
+#[derive(Clone, Debug)]
+enum Ends {
+    Near(Separators),
+    /// At a character that is not ASCII.
+    Far(char),
 }
 
 impl Iterator for Split {
@@ -220,41 +255,35 @@ impl Iterator for Split {
     fn next(&mut self) -> Option<Text> {
         let Range { start, end } = self.rest.clone()?;
         let memory = self.text.memory();
-        let rest = memory.get(start..end)?;
-        let found = if self.separator.is_ascii() {
-            find_byte(rest, self.separator as u8)
-        } else {
-            let mut utf8 = [0; 4];
-            memchr::memmem::find(rest, self.separator.encode_utf8(&mut utf8).as_bytes())
+        let (at, len) = match &mut self.ends {
+            Ends::Near(separators) => (separators.next(memory, end), 1),
+            Ends::Far(separator) => (
+                find_char(memory, start..end, *separator),
+                separator.len_utf8(),
+            ),
         };
-        let part = match found {
-            Some(at) => {
-                let next = start + at + self.separator.len_utf8();
-                self.rest = Some(next..end);
-                start..start + at
-            }
-            None => {
-                self.rest = None;
-                start..end
-            }
-        };
-        Some(self.text.cut(memory, part))
+        self.rest = at.map(|at| at + len..end);
+        Some(self.text.cut(memory, start..at.unwrap_or(end)))
     }
 }
 
 impl FusedIterator for Split {}
 
-/// Words are short: a plain loop beats a vectorised search's set-up.
-#[inline]
-fn find_byte(bytes: &[u8], byte: u8) -> Option<usize> {
-    bytes.iter().position(|b| *b == byte)
+fn find_char(memory: &[u8], range: Range<usize>, wanted: char) -> Option<usize> {
+    let mut utf8 = [0; 4];
+    let wanted = wanted.encode_utf8(&mut utf8).as_bytes();
+    let at = memchr::memmem::find(memory.get(range.clone())?, wanted)?;
+    Some(range.start + at)
 }
 
 /// Iterator of [`Text::words`].
 #[derive(Clone, Debug)]
 pub struct Words {
     text: Text,
-    at: usize,
+    /// What is not cut yet, as a part of the text's memory.
+    rest: Range<usize>,
+    /// `None` for a text that is not all ASCII.
+    ends: Option<Separators>,
 }
 
 impl Iterator for Words {
@@ -262,17 +291,30 @@ impl Iterator for Words {
 
     #[inline]
     fn next(&mut self) -> Option<Text> {
-        let rest = self.text.as_str().get(self.at..)?;
-        let trimmed = rest.trim_start();
-        let start = self.at + (rest.len() - trimmed.len());
-        let len = trimmed.find(char::is_whitespace).unwrap_or(trimmed.len());
-        self.at = start + len;
-        let word = trimmed.get(..len)?;
-        if word.is_empty() {
-            None
-        } else {
-            self.text.slice(start..start + word.len())
+        let memory = self.text.memory();
+        let Some(separators) = &mut self.ends else {
+            return self.next_far();
+        };
+        while !self.rest.is_empty() {
+            let Range { start, end } = self.rest;
+            let at = separators.next(memory, end).unwrap_or(end);
+            self.rest = end.min(at + 1)..end;
+            if start < at {
+                return Some(self.text.cut(memory, start..at));
+            }
         }
+        None
+    }
+}
+
+impl Words {
+    /// The next word of a text that is not all ASCII.
+    fn next_far(&mut self) -> Option<Text> {
+        let rest = self.text.part(self.rest.clone());
+        let word = rest.split_whitespace().next()?;
+        let start = self.rest.end - rest.trim_start().len();
+        self.rest.start = start + word.len();
+        Some(self.text.cut(self.text.memory(), start..self.rest.start))
     }
 }
 
@@ -319,7 +361,25 @@ impl Serialize for Text {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        struct AnyStr;
+
+        impl serde::de::Visitor<'_> for AnyStr {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Text, E> {
+                Ok(Text::from(text))
+            }
+
+            fn visit_string<E>(self, text: String) -> Result<Text, E> {
+                Ok(Text::from(text))
+            }
+        }
+
+        deserializer.deserialize_str(AnyStr)
     }
 }
 
@@ -396,6 +456,7 @@ impl fmt::Debug for Text {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::travel::stable_hash;
     use proptest::prelude::*;
 
     proptest! {
@@ -413,6 +474,59 @@ mod tests {
             let trimmed = owned.trim();
             prop_assert_eq!(trimmed.as_str(), text.trim());
         }
+    }
+
+    // Short and long, inline and in a block, at the start, in the middle and at the end of it.
+    proptest! {
+        #[test]
+        fn equal_texts_are_equal_wherever_they_came_from(
+            before in "[a\u{e9}]{0,20}",
+            text in "[ab\u{e9}\0]{0,20}",
+            after in "[a\u{e9}]{0,20}",
+        ) {
+            let whole = Text::from(format!("{before}{text}{after}"));
+            let cut = whole.slice(before.len()..before.len() + text.len()).unwrap();
+            let copied = Text::from(text.as_str());
+            prop_assert_eq!(&cut, &copied);
+            prop_assert_eq!(cut.cmp(&copied), Ordering::Equal);
+            prop_assert_eq!(stable_hash(&cut), stable_hash(&copied));
+            prop_assert_eq!(cut.as_str(), text.as_str());
+            prop_assert_eq!(cut.as_bytes(), text.as_bytes());
+            prop_assert_eq!(cut.len(), text.len());
+            prop_assert_eq!(&cut.detach(), &cut);
+            let bytes = crate::codec::encode(&cut).unwrap();
+            prop_assert_eq!(crate::codec::decode::<Text>(&bytes).unwrap(), cut);
+        }
+
+        #[test]
+        fn texts_are_ordered_as_str(a in "[ab\u{e9}\0]{0,20}", b in "[ab\u{e9}\0]{0,20}") {
+            let (x, y) = (Text::from(a.as_str()), Text::from(b.as_str()));
+            prop_assert_eq!(x.cmp(&y), a.cmp(&b));
+            prop_assert_eq!(x == y, a == b);
+        }
+
+        #[test]
+        fn long_texts_are_cut_as_str(text in "([a-f]{0,9}[ ,\u{e9}\t]){0,40}") {
+            let owned = Text::from(text.as_str());
+            for separator in [' ', 'é'] {
+                let ours: Vec<Text> = owned.split(separator).collect();
+                let theirs: Vec<Text> = text.split(separator).map(Text::from).collect();
+                prop_assert_eq!(ours, theirs);
+            }
+            let ours: Vec<Text> = owned.words().collect();
+            let theirs: Vec<Text> = text.split_whitespace().map(Text::from).collect();
+            prop_assert_eq!(ours, theirs);
+        }
+    }
+
+    #[test]
+    fn only_long_parts_keep_their_block_alive() {
+        let block = Text::from("short and a_very_long_word_of_letters");
+        let words: Vec<Text> = block.words().collect();
+        let kept: Vec<bool> = words.iter().map(|word| word.block.is_some()).collect();
+        assert_eq!(kept, [false, false, true]);
+        let detached = words[2].detach();
+        assert_eq!(detached.memory().len(), detached.len());
     }
 
     #[test]

@@ -96,8 +96,8 @@ pub struct Image {
     read_only: Vec<Range<usize>>,
 }
 
-/// Digest of the executable's bytes. Two processes understand each other's tasks only when theirs
-/// are equal.
+/// Digest and length of the executable. Two processes understand each other's tasks only when
+/// theirs are equal. Tells builds apart, not friend from foe: that is what the secret is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildId(u64, u64);
 
@@ -129,13 +129,9 @@ impl Image {
             .collect();
         let bytes = std::fs::read("/proc/self/exe")
             .map_err(|e| unsupported("the executable cannot be read").caused_by(e))?;
-        let digest = |seed| rapidhash::v3::rapidhash_v3_seeded(&bytes, &seed);
-        let seeds = (
-            rapidhash::v3::RapidSecrets::seed(1),
-            rapidhash::v3::RapidSecrets::seed(2),
-        );
+        let digest = rapidhash::v3::rapidhash_v3(&bytes);
         Ok(Self {
-            build_id: BuildId(digest(seeds.0), digest(seeds.1)),
+            build_id: BuildId(digest, bytes.len() as u64),
             read_only,
         })
     }

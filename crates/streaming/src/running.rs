@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidemill_core::{Context, Error, Result, Waiter};
+use tidemill_core::{Context, Error, Result, Waiter, catch};
 
 use crate::context::Shared;
 use crate::graph::Graph;
@@ -139,7 +139,13 @@ impl Running {
         let driver = std::thread::Builder::new()
             .name("stream-driver".to_owned())
             .spawn(move || {
-                driver.run(&inbox);
+                let ended = catch(|| {
+                    driver.run(&inbox);
+                    Ok(())
+                });
+                if let Err(error) = ended {
+                    over.fail(&Error::internal("stream driver died").caused_by(error));
+                }
                 over.finish();
             })
             .map_err(|e| Error::unavailable("no thread for the stream").caused_by(e))?;

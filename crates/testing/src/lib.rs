@@ -3,7 +3,8 @@
 //! [`Backends`] lists every way a job can run: threads of this process, tasks that are encoded
 //! and decoded, tasks in child processes of the same executable, each also with seeded faults. A
 //! suite makes one trial for each of its cases and each backend. [`Recorder`] sits in front of a
-//! backend and writes down which jobs, stages and tasks it was asked for.
+//! backend and writes down which jobs, stages and tasks it was asked for. [`run_batches`] runs a
+//! stream operator over a table of batches, on a clock that nobody waits for.
 //!
 //! What this crate is not: a mock. Everything but [`Faults`] is the engine's own code, with the
 //! real handshake between real processes.
@@ -12,7 +13,9 @@ pub mod loopback;
 
 mod backends;
 mod recorder;
+mod run_batches;
 
 pub use backends::{Backends, TestBackend};
 pub use loopback::{Faults, Loopback};
 pub use recorder::{JobRecord, Recorder, StageRecord};
+pub use run_batches::{BatchTable, run_batches, unordered};

@@ -82,6 +82,13 @@ impl ServiceHandle {
     }
 }
 
+/// A service that nobody can stop any more is asked to end.
+impl Drop for ServiceHandle {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
 impl fmt::Debug for ServiceHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServiceHandle")

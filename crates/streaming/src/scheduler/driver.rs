@@ -366,6 +366,13 @@ impl Driver {
     }
 }
 
+/// Whatever ends the driver ends its clocks and receivers.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.stop_inputs();
+    }
+}
+
 /// Starts all receivers, or none.
 fn start_inputs(graph: &Graph, env: &Arc<InputEnv>) -> Result<()> {
     for input in &graph.inputs {

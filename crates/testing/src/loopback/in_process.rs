@@ -10,7 +10,7 @@ use tidemill_core::travel::Image;
 use tidemill_core::{Error, Result, TaskContext};
 
 use super::faults::{Fate, Fates};
-use super::root_of;
+use super::{image, root_of};
 
 /// Runs what a task's bytes say, never the task itself.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl InProcess {
         Ok(Self {
             blocks,
             fates,
-            image: Image::current()?,
+            image: image()?,
         })
     }
 

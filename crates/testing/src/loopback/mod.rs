@@ -12,7 +12,7 @@ mod in_process;
 mod process;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tidemill_core::scheduler::{
     Backend, JobPlan, OnOutput, Service, ServiceHandle, StageRoot, Task, ThreadBackend,
@@ -94,10 +94,7 @@ impl Loopback {
     ) -> Result<Self> {
         let blocks = encoded_blocks(max_cache_bytes);
         let fates = Arc::new(Fates::new(faults));
-        let (children, kept) = (
-            Children::new(num_slots, Arc::clone(&blocks), Arc::clone(&fates))?,
-            Arc::clone(&fates),
-        );
+        let children = Children::new(num_slots, Arc::clone(&blocks), Arc::clone(&fates))?;
         let children = Arc::new(children);
         let name = format!("loopback-process[{num_slots}]");
         let runner = Arc::clone(&children);
@@ -105,7 +102,7 @@ impl Loopback {
         Ok(Self {
             threads,
             blocks,
-            fates: kept,
+            fates,
             children: Some(children),
         })
     }
@@ -130,6 +127,17 @@ impl Loopback {
             .map(|children| children.ids())
             .unwrap_or_default()
     }
+}
+
+/// The running executable. A suite makes hundreds of backends, and reading the file for each would
+/// be most of its time; the file of a running program does not change.
+fn image() -> Result<Image> {
+    static IMAGE: OnceLock<Image> = OnceLock::new();
+    if let Some(image) = IMAGE.get() {
+        return Ok(image.clone());
+    }
+    let image = Image::current()?;
+    Ok(IMAGE.get_or_init(|| image).clone())
 }
 
 fn encoded_blocks(max_cache_bytes: usize) -> Arc<dyn BlockStore> {

@@ -19,7 +19,7 @@ use tidemill_core::{CancelToken, Error, ErrorKind, Result};
 
 use super::executor::Executor;
 use super::faults::{Fate, Fates};
-use super::root_of;
+use super::{image, root_of};
 
 /// How often a wait for a busy child looks whether its job was cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(20);
@@ -56,7 +56,7 @@ impl Children {
             slots: (0..num_slots).map(|_| Mutex::default()).collect(),
             blocks,
             fates,
-            image: Image::current()?,
+            image: image()?,
             folder,
             num_started: AtomicU64::new(0),
         })

@@ -34,5 +34,5 @@ fn main() {
         failures::cases(),
         travel::cases(),
     ];
-    support::run(cases.into_iter().flatten().collect());
+    support::run(&cases.into_iter().flatten().collect::<Vec<_>>());
 }

@@ -19,7 +19,10 @@ pub(crate) fn cases() -> Vec<Case> {
         // C-031
         case("range_never_wraps", range_never_wraps),
         // C-019
-        case("files_have_at_least_two_partitions", min_partitions),
+        case(
+            "the_default_minimum_of_partitions_is_at_most_two",
+            min_partitions,
+        ),
     ]
 }
 

@@ -1,10 +1,10 @@
 //! What the examples have in common and nobody needs to read first: options, a source of
 //! sentences, Ctrl-C, a summary, counts as files.
-#![expect(clippy::print_stdout, reason = "a program that talks to a terminal")]
 
 mod sentences;
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,6 +53,7 @@ impl Options {
                     .unwrap_or_else(|_| "warn".into()),
             )
             .with_writer(std::io::stderr)
+            .log_internal_errors(false)
             .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()))
             .init();
         Self::parse()
@@ -106,7 +107,8 @@ impl Options {
         stop_on_signal(running.stop_handle())?;
         let result = running.await_termination();
         running.stop(Stop::gracefully())?;
-        println!("{summary}");
+        // A closed terminal is no reason to fail.
+        let _ = writeln!(std::io::stdout(), "{summary}");
         result
     }
 }
@@ -120,8 +122,11 @@ fn stop_on_signal(handle: StopHandle) -> Result<()> {
     std::thread::spawn(move || {
         for (signal, count) in signals.forever().zip(1..) {
             if count == 1 {
-                eprintln!("stopping: what was received is processed first; again to stop at once");
                 handle.stop(Stop::gracefully());
+                let _ = writeln!(
+                    std::io::stderr(),
+                    "stopping: what was received is processed first; again to stop at once"
+                );
             } else {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }

@@ -1,0 +1,4 @@
+//! To come.
+pub(crate) fn cases() -> Vec<crate::support::Case> {
+    Vec::new()
+}

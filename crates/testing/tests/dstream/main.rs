@@ -1,0 +1,47 @@
+//! Every operator, input and output of streams: operators on every backend, the rest where it
+//! makes a difference.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test says what it expects by panicking"
+)]
+
+mod failures;
+mod feed;
+mod graph;
+mod inputs;
+mod joins;
+mod lifecycle;
+mod listeners;
+mod operators;
+mod outputs;
+mod receivers;
+mod scheduling;
+mod socket;
+mod socket_faults;
+mod start;
+mod stopping;
+mod support;
+
+fn main() {
+    tidemill_core::init();
+    let cases = [
+        operators::cases(),
+        joins::cases(),
+        inputs::cases(),
+        outputs::cases(),
+        graph::cases(),
+        scheduling::cases(),
+        start::cases(),
+        lifecycle::cases(),
+        stopping::cases(),
+        failures::cases(),
+        listeners::cases(),
+        receivers::cases(),
+        socket::cases(),
+        socket_faults::cases(),
+    ];
+    support::run(cases.into_iter().flatten().collect());
+}

@@ -1,0 +1,284 @@
+//! Stopping: gracefully all that was received is processed, at once all that waits is dropped.
+
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use tidemill_core::ErrorKind;
+use tidemill_streaming::{QueueMode, RddQueue, Stop, StreamEvent};
+
+use crate::feed::{Order, fed};
+use crate::support::{BATCH, Bench, Case, Outcome, collect, driver_case, gate, local_case, take};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        // S-191 S-194
+        driver_case("a_graceful_stop_processes_all_that_was_received", graceful),
+        // S-192
+        local_case("a_graceful_stop_waits_for_a_slow_receiver", slow_receiver),
+        // S-192
+        local_case("a_graceful_stop_ends_at_its_deadline", deadline),
+        local_case("a_handle_keeps_the_deadline_too", handle_deadline),
+        // S-193
+        local_case("a_graceful_stop_right_after_start_ends", right_after_start),
+        local_case("a_second_graceful_stop_is_as_patient", second_graceful),
+        local_case("a_stop_at_once_overtakes_a_graceful_one", overtaken),
+        // S-190
+        local_case("a_stop_at_once_drops_what_waits", at_once),
+        // S-190
+        local_case("a_stop_at_once_cancels_the_running_job", cancels),
+        // S-144 S-148
+        local_case("a_receiver_without_room_is_freed_by_the_stop", without_room),
+    ]
+}
+
+/// The stop comes while records are being stored: each that was taken is in exactly one batch.
+fn graceful(bench: &Bench) -> Outcome {
+    for round in 0..20_u64 {
+        let program = bench.program();
+        let (feed, receiver) = fed();
+        let rows = collect(&program.ssc.receiver_stream(receiver));
+        let live = program.start();
+        let mut taken = 0;
+        for chunk in 0..round % 4 {
+            feed.store(100 * chunk..100 * chunk + 1 + round);
+            taken += 1 + round;
+            if chunk % 2 == 0 {
+                live.advance();
+            }
+        }
+        // Stored or refused while the stream stops, each on its own.
+        for x in 0..200 {
+            feed.order(Order::Store(vec![1_000 + x]));
+        }
+        if round % 3 == 0 {
+            assert!(feed.is_done());
+            taken += 1;
+        }
+        live.running.stop(Stop::gracefully())?;
+        while let Some(stored) = feed.answer() {
+            taken += u64::from(stored);
+        }
+        let mut seen: Vec<u64> = rows.into_iter().flatten().collect();
+        assert_eq!(seen.len() as u64, taken, "round {round}");
+        seen.sort_unstable();
+        seen.dedup();
+        let unique = seen.iter().filter(|x| **x >= 1_000).count();
+        assert!(unique <= 200);
+    }
+    Ok(())
+}
+
+fn slow_receiver(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let (feed, receiver) = fed();
+    let stream = program.ssc.receiver_stream(receiver);
+    let rows = collect(&stream.transform(move |rdd, _| {
+        barrier.lock().pass();
+        Ok(rdd.clone())
+    }));
+    let live = program.start();
+    feed.store(0..10);
+    live.advance();
+    gate.wait_for_arrival();
+    feed.store(10..20);
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| live.running.stop(Stop::gracefully()));
+        live.event(|event| matches!(event, StreamEvent::ReceiverStopped(_)).then_some(()));
+        assert!(!stopping.is_finished());
+        gate.open();
+        gate.wait_for_arrival();
+        gate.open();
+        stopping.join().unwrap()
+    })?;
+    let all: Vec<u64> = rows.into_iter().flatten().collect();
+    assert_eq!(all, (0..20).collect::<Vec<_>>());
+    Ok(())
+}
+
+/// A batch that never ends, and a stop that waits two seconds for it.
+fn deadline(bench: &Bench) -> Outcome {
+    ends_at_its_deadline(bench, |running, stop| running.stop(stop))
+}
+
+fn handle_deadline(bench: &Bench) -> Outcome {
+    ends_at_its_deadline(bench, |running, stop| {
+        running.stop_handle().stop(stop);
+        running
+            .await_termination()
+            .or_else(|error| match error.kind() {
+                ErrorKind::Cancelled => Ok(()),
+                _ => Err(error),
+            })
+    })
+}
+
+fn ends_at_its_deadline(
+    bench: &Bench,
+    stop: fn(&tidemill_streaming::Running, Stop) -> Outcome,
+) -> Outcome {
+    let program = bench.program();
+    let (sender, started) = channel();
+    program
+        .queue(vec![vec![0_u64]])
+        .for_each_rdd(move |rdd, _| {
+            sender.send(())?;
+            let endless = rdd.flat_map(|x| std::iter::repeat_n(x, usize::MAX));
+            endless.count()?;
+            Ok(())
+        });
+    let live = program.start();
+    live.advance();
+    take(&started);
+    let patient = Stop {
+        deadline: Some(2 * BATCH),
+        ..Stop::gracefully()
+    };
+    std::thread::scope(|scope| {
+        let stopping = scope.spawn(|| stop(&live.running, patient));
+        while !stopping.is_finished() {
+            live.clock.advance(Duration::from_millis(10));
+            std::thread::yield_now();
+        }
+        stopping.join().unwrap()
+    })
+}
+
+fn right_after_start(bench: &Bench) -> Outcome {
+    for _ in 0..20 {
+        let program = bench.program();
+        let (_feed, receiver) = fed();
+        let stream = program.ssc.receiver_stream(receiver);
+        let _rows = collect(&stream.union(&program.queue(vec![])));
+        program.start().running.stop(Stop::gracefully())?;
+    }
+    Ok(())
+}
+
+fn second_graceful(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let (feed, receiver) = fed();
+    let (sender, counts) = channel();
+    program
+        .ssc
+        .receiver_stream(receiver)
+        .for_each_rdd(move |rdd, _| {
+            barrier.lock().pass();
+            Ok(sender.send(rdd.count()?)?)
+        });
+    let live = program.start();
+    feed.store(0..5);
+    live.advance();
+    gate.wait_for_arrival();
+    feed.store(5..15);
+    live.running.stop_handle().stop(Stop::gracefully());
+    live.event(|event| matches!(event, StreamEvent::ReceiverStopped(_)).then_some(()));
+    live.running.stop_handle().stop(Stop::gracefully());
+    gate.open();
+    gate.open();
+    live.running.stop(Stop::gracefully())?;
+    assert_eq!(counts.into_iter().sum::<u64>(), 15);
+    Ok(())
+}
+
+fn overtaken(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let (sender, ran) = channel();
+    program.queue(vec![vec![1]]).for_each_rdd(move |_, _| {
+        barrier.lock().pass();
+        Ok(sender.send(())?)
+    });
+    let live = program.start();
+    live.advance();
+    live.advance();
+    gate.wait_for_arrival();
+    live.running.stop_handle().stop(Stop::gracefully());
+    live.running.stop_handle().stop(Stop::now());
+    gate.open();
+    gate.open();
+    live.running.await_termination()?;
+    live.running.stop(Stop::now())?;
+    assert_eq!(ran.into_iter().count(), 1);
+    Ok(())
+}
+
+fn at_once(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let queue = RddQueue::new();
+    for x in 0..3_u64 {
+        queue.push(program.ctx.parallelize([x]));
+    }
+    let (sender, ran) = channel();
+    program
+        .ssc
+        .queue_stream(&queue, QueueMode::OneAtATime)
+        .for_each_rdd(move |_, time| {
+            sender.send(time.as_ms())?;
+            barrier.lock().pass();
+            Ok(())
+        });
+    let live = program.start();
+    live.clock.advance(3 * BATCH);
+    gate.wait_for_arrival();
+    for _ in 0..3 {
+        live.event(|event| matches!(event, StreamEvent::BatchSubmitted(_)).then_some(()));
+    }
+    live.running.stop_handle().stop(Stop::now());
+    drop(gate);
+    live.running.stop(Stop::now())?;
+    assert_eq!(ran.into_iter().collect::<Vec<_>>(), [1_000]);
+    Ok(())
+}
+
+fn cancels(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (sender, ends) = channel();
+    program
+        .queue(vec![vec![0_u64]])
+        .for_each_rdd(move |rdd, _| {
+            sender.send(None)?;
+            let endless = rdd.flat_map(|x| std::iter::repeat_n(x, usize::MAX));
+            sender.send(Some(endless.count()))?;
+            Ok(())
+        });
+    let live = program.start();
+    live.advance();
+    assert!(take(&ends).is_none());
+    live.running.stop(Stop::now())?;
+    let error = take(&ends).unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Cancelled);
+    Ok(())
+}
+
+fn without_room(bench: &Bench) -> Outcome {
+    for stop in [Stop::now(), Stop::gracefully()] {
+        let settings = tidemill_streaming::StreamSettings {
+            max_waiting_bytes: 8,
+            max_block_bytes: 8,
+            ..Default::default()
+        };
+        let program = bench.program_with(settings);
+        let (feed, receiver) = fed();
+        let rows = collect(&program.ssc.receiver_stream(receiver));
+        let live = program.start();
+        feed.store([1]);
+        // One record fills a block, one block fills the room: the next waits.
+        feed.order(Order::Store(vec![2]));
+        feed.order(Order::Store(vec![3]));
+        live.running.stop(stop)?;
+        let seen: Vec<u64> = rows.into_iter().flatten().collect();
+        let mut taken = 1;
+        while let Some(stored) = feed.answer() {
+            taken += usize::from(stored);
+        }
+        if stop.gracefully {
+            assert_eq!(seen.len(), taken);
+        } else {
+            assert!(seen.is_empty());
+        }
+    }
+    Ok(())
+}
