@@ -71,6 +71,12 @@ impl Checksum {
         self.digest = self.digest.wrapping_add(hash.wrapping_mul(count));
     }
 
+    /// The sum of both.
+    pub(crate) fn merge(&mut self, other: Self) {
+        self.num_words += other.num_words;
+        self.digest = self.digest.wrapping_add(other.digest);
+    }
+
     pub(crate) fn of_counts<'a>(counts: impl IntoIterator<Item = (&'a [u8], u64)>) -> Self {
         let mut sum = Self::default();
         for (word, count) in counts {

@@ -19,8 +19,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use crate::report::Report;
-use crate::workload::{core_grep, core_wordcount, task_launch};
+use crate::workload::{
+    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+};
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
 #[global_allocator]
@@ -35,6 +36,9 @@ struct Arguments {
     /// Print the report as one line of JSON.
     #[arg(long)]
     json: bool,
+    /// How long `interval` runs.
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
+    seconds: u64,
     #[command(flatten)]
     size: Size,
 }
@@ -59,38 +63,67 @@ struct Size {
 /// Each is one file in `workload/`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Workload {
-    /// Words of stored blocks, counted on two slots without the streaming engine
-    CoreWordcount,
+    /// Words of stored blocks, counted by the streaming engine, batches back to back
+    Wordcount,
+    /// Words from a socket, fed by another process, batches of one second
+    WordcountTcp,
     /// Lines of stored blocks with a 6-byte pattern, counted on two slots
-    CoreGrep,
+    Grep,
+    /// Batches of 1 ms without a shuffle: their scheduling delay
+    Interval,
+    /// Batches of 5 ms with a shuffle: their scheduling delay
+    IntervalShuffle,
     /// A stage of 1,000 tasks that do nothing
     TaskLaunch,
+    /// From the start of a process to the first batch's output
+    Startup,
+    /// Words of stored blocks, counted on two slots without the streaming engine
+    CoreWordcount,
+    /// What `wordcount-tcp` starts to be fed by
+    #[value(hide = true)]
+    Feeder,
+    /// What `startup` starts
+    #[value(hide = true)]
+    FirstBatch,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    match measure(arguments.workload, arguments.size) {
-        Ok(report) if arguments.json => match serde_json::to_string(&report) {
-            Ok(line) => {
-                println!("{line}");
-                ExitCode::SUCCESS
-            }
-            Err(error) => fail(&error),
-        },
-        Ok(report) => {
-            println!("{report}");
-            ExitCode::SUCCESS
-        }
+    match measure(&arguments) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&*error),
     }
 }
 
-fn measure(workload: Workload, size: Size) -> workload::Outcome<Report> {
-    match workload {
-        Workload::CoreWordcount => core_wordcount::measure(size),
-        Workload::CoreGrep => core_grep::measure(size),
-        Workload::TaskLaunch => task_launch::measure(size),
+fn measure(arguments: &Arguments) -> workload::Outcome<()> {
+    let (size, seconds) = (arguments.size, arguments.seconds);
+    let report = match arguments.workload {
+        Workload::Wordcount => wordcount::measure(size)?,
+        Workload::WordcountTcp => wordcount_tcp::measure(size)?,
+        Workload::Grep => core_grep::measure(size)?,
+        Workload::TaskLaunch => task_launch::measure(size)?,
+        Workload::Startup => startup::measure(size.rounds)?,
+        Workload::CoreWordcount => core_wordcount::measure(size)?,
+        Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
+        Workload::IntervalShuffle => {
+            return print(arguments, &interval::measure(5, seconds, true)?);
+        }
+        Workload::Feeder => return wordcount_tcp::feed(size),
+        Workload::FirstBatch => return startup::first_batch(),
+    };
+    print(arguments, &report)
+}
+
+fn print<R: serde::Serialize + std::fmt::Display>(
+    arguments: &Arguments,
+    report: &R,
+) -> workload::Outcome<()> {
+    if arguments.json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
     }
+    Ok(())
 }
 
 #[expect(

@@ -1,5 +1,6 @@
 //! What a workload gives: medians of interleaved rounds, and the ratio to the limit.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -57,6 +58,9 @@ pub(crate) struct Report {
     ratio_max: f64,
     unit: &'static str,
     peak_rss_bytes: u64,
+    /// Further figures of the workload.
+    #[serde(flatten)]
+    notes: BTreeMap<&'static str, f64>,
 }
 
 impl Report {
@@ -99,7 +103,13 @@ impl Report {
             ratio_max: ratio.max,
             unit,
             peak_rss_bytes: peak_rss_bytes().unwrap_or(0),
+            notes: BTreeMap::new(),
         }
+    }
+
+    /// Adds a figure of the workload's own.
+    pub(crate) fn note(&mut self, what: &'static str, figure: f64) {
+        self.notes.insert(what, figure);
     }
 }
 
@@ -113,12 +123,15 @@ impl fmt::Display for Report {
             "  ratio     {:.3} ({:.3} … {:.3})",
             self.ratio, self.ratio_min, self.ratio_max
         )?;
-        write!(f, "  peak rss  {} MB", self.peak_rss_bytes / 1_000_000)
+        write!(f, "  peak rss  {} MB", self.peak_rss_bytes / 1_000_000)?;
+        self.notes
+            .iter()
+            .try_for_each(|(what, figure)| write!(f, "\n  {what}  {figure:.3}"))
     }
 }
 
 /// The most memory this process ever had, where the system says so.
-fn peak_rss_bytes() -> Option<u64> {
+pub(crate) fn peak_rss_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use memchr::memmem;
-use tidemill_core::{Operator, TextBlock};
+use tidemill::core::{Operator, TextBlock};
 
 use super::{Outcome, Stored, interleave};
 use crate::Size;
@@ -21,7 +21,7 @@ pub(crate) fn measure(size: Size) -> Outcome<Report> {
     };
     let rounds = interleave(size.rounds, limit, || count_batches(&stored))?;
     Ok(Report::per_second(
-        "core-grep",
+        "grep",
         "MB/s",
         num_bytes as f64 / 1e6,
         &rounds,

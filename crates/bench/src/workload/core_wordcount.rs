@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use tidemill_core::{Operator, PairRdd, Text, TextBlock};
+use tidemill::core::{Operator, PairRdd, Text, TextBlock};
 
 use super::{Outcome, Stored, interleave};
 use crate::Size;

@@ -2,13 +2,17 @@
 
 pub(crate) mod core_grep;
 pub(crate) mod core_wordcount;
+pub(crate) mod interval;
+pub(crate) mod startup;
 pub(crate) mod task_launch;
+pub(crate) mod wordcount;
+pub(crate) mod wordcount_tcp;
 
 use std::fmt::Debug;
 use std::sync::Arc;
 
-use tidemill_core::storage::{Block, BlockId};
-use tidemill_core::{Context, TextBlock};
+use tidemill::core::storage::{Block, BlockId};
+use tidemill::core::{Clock, Context, Master, SystemClock, TextBlock};
 
 use crate::Size;
 use crate::generator::Generator;
@@ -53,7 +57,12 @@ struct Stored {
 
 impl Stored {
     fn new(size: Size, with_hits: bool) -> Outcome<Self> {
-        let ctx = Context::local(NUM_SLOTS)?;
+        Self::on_clock(size, with_hits, Arc::new(SystemClock::new()))
+    }
+
+    fn on_clock(size: Size, with_hits: bool, clock: Arc<dyn Clock>) -> Outcome<Self> {
+        let master = Master::local(NUM_SLOTS);
+        let ctx = Context::builder().master(master).clock(clock).build()?;
         let num_bytes = size.block_megabytes as usize * 1_000_000;
         let texts = Generator::new().blocks(u64::from(size.blocks), num_bytes, with_hits);
         let (mut ids, mut blocks) = (Vec::new(), Vec::new());

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tidemill_core::Context;
+use tidemill::core::Context;
 
 use super::{NUM_SLOTS, Outcome, interleave};
 use crate::Size;

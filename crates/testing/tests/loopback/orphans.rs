@@ -70,9 +70,12 @@ pub(crate) fn be_a_driver_that_dies() {
 
 /// The children hold the driver's standard error: it ends when the last of them has ended.
 pub(crate) fn driver_dies() {
+    // What such a driver cannot clean up lies in here.
+    let folder = tempfile::tempdir().unwrap();
     for how in ["abort", "panic"] {
         let mut driver = Command::new(std::env::current_exe().unwrap())
             .env(VARIABLE, how)
+            .env("TMPDIR", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
