@@ -13,7 +13,7 @@
 //! matches too is anything in it called. Frames reach this point only from peers that proved the
 //! same build id and the run's secret, so a match by malice needs the secret.
 //!
-//! **Making a closure from nothing** ([`remake`]). Only for types of size zero without drop glue:
+//! **Making a closure from nothing** (`remake`). Only for types of size zero without drop glue:
 //! a value of such a type has no bytes, so reading it from a dangling aligned pointer is defined.
 //! The descriptor was instantiated by a process that had a value of the type in its hands.
 //!

@@ -330,14 +330,22 @@ impl StreamingContext {
     /// or slides, two operators of one name, a closure that cannot go where the tasks run (with
     /// its operator and line). `Unavailable` when the machine gives no threads.
     pub fn start(self) -> Result<Running> {
-        let listeners = self.listeners.into_inner();
+        let listeners = std::mem::take(&mut *self.listeners.lock());
         Running::start(
-            self.ctx,
+            self.ctx.clone(),
             self.batch_duration,
-            self.settings,
+            self.settings.clone(),
             &self.shared,
             listeners,
         )
+    }
+}
+
+impl Drop for StreamingContext {
+    /// Streams know their graph and the graph knows its outputs' streams: a program that never
+    /// started would keep itself.
+    fn drop(&mut self) {
+        self.shared.graph.abandon();
     }
 }
 

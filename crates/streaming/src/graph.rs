@@ -73,6 +73,19 @@ impl GraphBuilder {
         Ok(())
     }
 
+    /// Forgets what was defined, unless it was started.
+    pub(crate) fn abandon(&self) {
+        let (inputs, outputs) = {
+            let mut state = self.state.lock();
+            (
+                std::mem::take(&mut state.inputs),
+                std::mem::take(&mut state.outputs),
+            )
+        };
+        // Freeing them frees values of the user, whatever these do then.
+        drop((inputs, outputs));
+    }
+
     pub(crate) fn stop(&self) {
         self.state.lock().phase = Phase::Stopped;
     }

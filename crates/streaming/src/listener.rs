@@ -1,6 +1,5 @@
 //! Events of a running stream, for those who watch it.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidemill_core::{Error, Result};
 
+use crate::scheduler::mark_own_thread;
 use crate::time::Time;
 
 /// Hears what happens, in order, on a thread of its own.
@@ -123,15 +123,6 @@ pub struct OutputInfo {
     pub failure: Option<String>,
 }
 
-thread_local! {
-    static IS_LISTENER: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Whether this is the thread that listeners run on.
-pub(crate) fn is_listener_thread() -> bool {
-    IS_LISTENER.get()
-}
-
 /// Carries events from the engine to the listeners.
 #[derive(Clone)]
 pub(crate) struct ListenerBus {
@@ -147,7 +138,7 @@ impl ListenerBus {
         let thread = std::thread::Builder::new()
             .name("stream-listeners".to_owned())
             .spawn(move || {
-                IS_LISTENER.set(true);
+                mark_own_thread();
                 for event in receiver {
                     for listener in &listeners {
                         let heard = tidemill_core::catch(|| {

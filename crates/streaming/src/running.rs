@@ -11,10 +11,8 @@ use tidemill_core::{Context, Error, Result, Waiter, catch};
 use crate::context::Shared;
 use crate::graph::Graph;
 use crate::input::InputEnv;
-use crate::listener::{
-    ListenerBus, ListenerThread, StreamEvent, StreamListener, is_listener_thread,
-};
-use crate::scheduler::{Driver, Event};
+use crate::listener::{ListenerBus, ListenerThread, StreamEvent, StreamListener};
+use crate::scheduler::{Driver, Event, is_own_thread};
 use crate::settings::StreamSettings;
 use crate::time::{Time, as_ms};
 
@@ -219,25 +217,16 @@ impl Running {
     /// Harmless when it has stopped already.
     ///
     /// # Errors
-    /// `Invalid` inside a listener, which would wait for itself. A batch that failed earlier is
+    /// `Invalid` inside a listener, output or receiver, which would wait for itself. A batch that failed earlier is
     /// not an error of the stop.
     pub fn stop(&self, stop: Stop) -> Result<()> {
-        if is_listener_thread() {
-            return Err(
-                Error::invalid("cannot stop a stream and wait for it within a listener")
-                    .with("hint", "use a StopHandle"),
-            );
+        if is_own_thread() {
+            return Err(Error::invalid(
+                "cannot stop a stream and wait for it within a listener, output or receiver",
+            )
+            .with("hint", "use a StopHandle"));
         }
-        let handle = self.stop_handle();
-        handle.stop(stop);
-        if let Some(deadline) = stop.deadline.filter(|_| stop.gracefully) {
-            let clock = self.ctx.clock();
-            let at = clock.now_ms().saturating_add(as_ms(deadline));
-            if clock.wait_until(at, &self.termination.over) {
-                tracing::warn!(?deadline, "graceful stop took too long, stopping at once");
-                handle.stop(Stop::now());
-            }
-        }
+        self.stop_handle().stop(stop);
         self.join();
         self.shared.graph.stop();
         if stop.stop_context {
@@ -257,7 +246,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stop_handle().stop(Stop::now());
-        if !is_listener_thread() {
+        if !is_own_thread() {
             self.join();
         }
     }

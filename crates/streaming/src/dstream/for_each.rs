@@ -48,11 +48,10 @@ impl<T: Data> AnyOutput for ForEach<T> {
         };
         let (action, operator) = (Arc::clone(&self.action), self.operator.clone());
         Ok(Some(Box::new(move || {
-            catch(|| {
-                operator
-                    .call(|| action(&rdd, time))
-                    .map_err(|error| user_error(&operator, time, error))
-            })
+            match catch(|| Ok(operator.call(|| action(&rdd, time)))) {
+                Ok(ended) => ended.map_err(|error| user_error(&operator, time, error)),
+                Err(panic) => Err(panic.with("batch_time", time)),
+            }
         })))
     }
 }

@@ -12,7 +12,8 @@ use super::{AnyInput, InputEnv};
 use crate::dstream::node::{AnyStream, Batch, StreamNode};
 use crate::listener::{InputInfo, ReceiverInfo, StreamEvent};
 use crate::receiver::{BlockReceiver, Channel, StoredBlock};
-use crate::time::Time;
+use crate::scheduler::mark_own_thread;
+use crate::time::{Time, as_ms};
 
 /// A receiver and the blocks it has stored.
 pub(crate) struct ReceiverInput<R: BlockReceiver> {
@@ -198,6 +199,7 @@ impl<R: BlockReceiver> Service for Supervisor<R> {
     }
 
     fn run(&self, service: &ServiceContext) -> Result<()> {
+        mark_own_thread();
         while !service.is_stopping() {
             self.env
                 .bus
@@ -207,15 +209,19 @@ impl<R: BlockReceiver> Service for Supervisor<R> {
             if service.is_stopping() {
                 break;
             }
+            let clock = self.env.ctx.clock();
+            let delay = as_ms(self.env.settings.receiver_restart_delay);
+            // Counted from the end, not from when the listeners have heard of it.
+            let again = clock.now_ms().saturating_add(delay);
             if let Err(error) = ended {
                 self.report(&error);
             }
-            let clock = self.env.ctx.clock();
-            let delay = i64::try_from(self.env.settings.receiver_restart_delay.as_millis());
-            let again = clock.now_ms().saturating_add(delay.unwrap_or(i64::MAX));
             clock.wait_until(again, service.stopped());
         }
         self.channel.finish();
+        if let Err(error) = self.channel.take_failure() {
+            self.report(&error);
+        }
         self.env
             .bus
             .post(StreamEvent::ReceiverStopped(self.info(false)));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tidemill_core::storage::{Block, BlockData, BlockId, BlockStore};
-use tidemill_core::{Context, Waiter};
+use tidemill_core::{Context, Error, Result, Waiter, catch};
 
 use crate::settings::StreamSettings;
 
@@ -49,6 +49,8 @@ struct Waiting {
     next_number: u64,
     /// Bytes of blocks whose batch has not ended.
     bytes: usize,
+    /// Why a block could not be kept, for the receiver.
+    failure: Option<Error>,
 }
 
 impl<B: BlockBuffer> Channel<B> {
@@ -94,11 +96,16 @@ impl<B: BlockBuffer> Channel<B> {
     }
 
     /// Stores one whole block, after what was stored before it.
-    pub(crate) fn store(&self, block: B::Block) {
+    pub(crate) fn store(&self, block: B::Block) -> Result<()> {
         self.wait_for_room();
         let mut buffer = self.buffer.lock();
         self.cut_locked(&mut buffer);
-        self.put(block);
+        self.put(block)
+    }
+
+    /// What became of blocks that could not be kept: the last failure, once.
+    pub(crate) fn take_failure(&self) -> Result<()> {
+        self.waiting.lock().failure.take().map_or(Ok(()), Err)
     }
 
     fn wait_for_room(&self) {
@@ -114,15 +121,13 @@ impl<B: BlockBuffer> Channel<B> {
     }
 
     fn cut_locked(&self, buffer: &mut B) {
-        if let Some(block) = buffer.take() {
-            self.put(block);
+        if let Some(Err(error)) = buffer.take().map(|block| self.put(block)) {
+            self.waiting.lock().failure = Some(error);
         }
     }
 
     /// Called with the buffer locked, so that blocks are numbered in the order of their records.
-    fn put(&self, block: B::Block) {
-        let block = Block::of(block);
-        let (num_records, size_bytes) = (block.num_records(), block.size_bytes());
+    fn put(&self, block: B::Block) -> Result<()> {
         let number = {
             let mut waiting = self.waiting.lock();
             waiting.next_number += 1;
@@ -132,17 +137,25 @@ impl<B: BlockBuffer> Channel<B> {
             stream: self.stream,
             number,
         };
-        if let Err(error) = self.blocks.put(id, block) {
-            tracing::error!(block = %id, error = %error.report(), "block could not be stored");
-            return;
-        }
-        let mut waiting = self.waiting.lock();
-        waiting.bytes += size_bytes;
-        waiting.unallocated.push(StoredBlock {
-            id,
-            num_records,
-            size_bytes,
+        // Records are encoded by code of the user, which may panic: on the driver's threads too.
+        let stored = catch(|| {
+            let block = Block::of(block);
+            let (num_records, size_bytes) = (block.num_records(), block.size_bytes());
+            self.blocks.put(id, block)?;
+            Ok(StoredBlock {
+                id,
+                num_records,
+                size_bytes,
+            })
         });
+        let stored = stored.map_err(|error| {
+            tracing::error!(block = %id, error = %error.report(), "block could not be stored");
+            error.with("block", id)
+        })?;
+        let mut waiting = self.waiting.lock();
+        waiting.bytes += stored.size_bytes;
+        waiting.unallocated.push(stored);
+        Ok(())
     }
 
     /// The receiver has ended: what it left is a block.

@@ -11,6 +11,7 @@ use super::BlockReceiver;
 use super::channel::{BlockBuffer, Channel};
 use super::line_cutter::{LineCutter, LongLines, Utf8Policy};
 use crate::input::InputEnv;
+use crate::time::as_ms;
 
 /// How a socket input connects and reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +89,7 @@ impl Endpoint {
                 return;
             }
             let delay = self.backoff(attempt, clock.monotonic_us());
+            let again = clock.now_ms().saturating_add(as_ms(delay));
             attempt = attempt.saturating_add(1);
             if let Err(error) = ended {
                 report(
@@ -96,8 +98,7 @@ impl Endpoint {
                         .with("trying_again_in_ms", delay.as_millis()),
                 );
             }
-            let delay = i64::try_from(delay.as_millis()).unwrap_or(i64::MAX);
-            clock.wait_until(clock.now_ms().saturating_add(delay), stop);
+            clock.wait_until(again, stop);
         }
     }
 
@@ -247,6 +248,13 @@ impl BlockReceiver for SocketReceiver {
                                 .with("dropped_lines", counts.dropped_lines)
                                 .with("replaced_sequences", counts.replaced_sequences),
                         );
+                    }
+                    if let Err(error) = channel.take_failure() {
+                        report(&error);
+                    }
+                    if pushed.is_err() {
+                        // Nothing of this connection may run into the next one's first line.
+                        channel.append(BlockBuffer::end);
                     }
                     pushed?;
                 }

@@ -48,7 +48,10 @@ impl<T: Data> BlockReceiver for SocketItems<T> {
                 let mut reader =
                     BufReader::with_capacity(self.endpoint.options.read_bytes.max(1), connection);
                 (self.convert)(&mut reader, &mut |record| {
-                    channel.append(|buffer| buffer.push(record))
+                    channel.append(|buffer| buffer.push(record));
+                    if let Err(error) = channel.take_failure() {
+                        report(&error);
+                    }
                 })
                 .map_err(|e| Error::unavailable("error receiving data").caused_by(e))
             },

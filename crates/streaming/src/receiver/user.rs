@@ -63,9 +63,11 @@ impl<T: Data> ReceiverContext<'_, T> {
     /// Stores one record. Returns when it is buffered; waits while too much is waiting.
     ///
     /// # Errors
-    /// `Closed` once the stream is stopping.
+    /// `Closed` once the stream is stopping. When records stored before could not be kept, why;
+    /// this one is not stored then.
     pub fn store(&self, record: T) -> Result<()> {
         self.check()?;
+        self.channel.take_failure()?;
         self.channel.append(|buffer| buffer.push(record));
         Ok(())
     }
@@ -73,13 +75,13 @@ impl<T: Data> ReceiverContext<'_, T> {
     /// Stores records as one block. Returns when the block is kept and will be in a batch.
     ///
     /// # Errors
-    /// `Closed` once the stream is stopping.
+    /// `Closed` once the stream is stopping; else why the block could not be kept.
     pub fn store_block(&self, records: Vec<T>) -> Result<()> {
         self.check()?;
-        if !records.is_empty() {
-            self.channel.store(records);
+        if records.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.channel.store(records)
     }
 
     fn check(&self) -> Result<()> {

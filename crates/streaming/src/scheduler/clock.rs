@@ -1,4 +1,4 @@
-//! Ticks: batch times, and block intervals for receivers.
+//! Ticks: batch times, block intervals for receivers, and the end of patience.
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -9,6 +9,7 @@ use tidemill_core::{Clock, Result};
 
 use super::driver::Event;
 use crate::input::AnyInput;
+use crate::running::Stop;
 use crate::time::Time;
 
 /// Posts one event for each batch time. After a pause all missed ones are posted, none is skipped.
@@ -31,6 +32,28 @@ impl Service for BatchClock {
                 break;
             }
             next = next + self.period;
+        }
+        Ok(())
+    }
+}
+
+/// Ends a graceful stop that takes too long.
+pub(crate) struct Deadline {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) at: Time,
+    pub(crate) events: Sender<Event>,
+}
+
+impl Service for Deadline {
+    fn name(&self) -> String {
+        "stop-deadline".to_owned()
+    }
+
+    fn run(&self, service: &ServiceContext) -> Result<()> {
+        if self.clock.wait_until(self.at.as_ms(), service.stopped()) {
+            tracing::warn!(deadline = %self.at, "graceful stop takes too long, stopping at once");
+            // The stream may be over by now.
+            let _ = self.events.send(Event::Stop(Stop::now()));
         }
         Ok(())
     }

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidemill_core::scheduler::ServiceHandle;
-use tidemill_core::{CancelToken, Clock, Error, Result};
+use tidemill_core::{CancelToken, Clock, Error, Result, catch};
 
 use super::batch::{Now, RunningBatch};
-use super::clock::{BatchClock, BlockClock};
+use super::clock::{BatchClock, BlockClock, Deadline};
 use super::workers::{Generated, JobQueue, QueuedJob, generate, spawn, work};
 use crate::graph::Graph;
 use crate::input::InputEnv;
@@ -59,6 +59,8 @@ pub(crate) struct Driver {
     /// Tells the job threads to leave what waits.
     abandon: CancelToken,
     threads: Vec<std::thread::JoinHandle<()>>,
+    deadlines: Vec<ServiceHandle>,
+    stops_context: bool,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -109,8 +111,9 @@ impl Driver {
             period,
             events: for_events,
         };
-        let ticks = ServiceHandle::spawn(Arc::new(ticks))?;
-        let block_ticks = block_ticks(&graph, &env, period, zero)?;
+        let clocks = block_ticks(&graph, &env, period, zero)
+            .and_then(|blocks| ServiceHandle::spawn(Arc::new(ticks)).map(|ticks| (ticks, blocks)));
+        let (ticks, block_ticks) = clocks.inspect_err(|_| end_inputs(&graph))?;
         Ok(Self {
             graph,
             env,
@@ -129,16 +132,25 @@ impl Driver {
             phase: Phase::Running,
             abandon,
             threads,
+            deadlines: Vec::new(),
+            stops_context: false,
         })
     }
 
-    /// Handles events until the stream is over.
+    /// Handles events until the stream is over. The threads end in any case.
     pub(crate) fn run(mut self, events: &Receiver<Event>) {
-        while self.phase != Phase::Over {
-            match events.recv() {
-                Ok(event) => self.handle(event),
-                Err(_) => break,
+        let handled = catch(|| {
+            while self.phase != Phase::Over {
+                match events.recv() {
+                    Ok(event) => self.handle(event),
+                    Err(_) => break,
+                }
             }
+            Ok(())
+        });
+        // What is forgotten is freed here, and values of the user may panic then.
+        if let Err(error) = handled {
+            self.fail(&error.with("while", "driving the stream"));
         }
         self.wind_up();
     }
@@ -287,8 +299,15 @@ impl Driver {
     }
 
     fn stop(&mut self, stop: &Stop) {
-        if self.phase != Phase::Running || !stop.gracefully {
+        self.stops_context |= stop.stop_context;
+        if !stop.gracefully {
             self.phase = Phase::Over;
+            return;
+        }
+        if let Some(patience) = stop.deadline {
+            self.stop_after(patience);
+        }
+        if self.phase != Phase::Running {
             return;
         }
         self.phase = Phase::Draining;
@@ -304,6 +323,18 @@ impl Driver {
         });
         match drain {
             Ok(thread) => self.threads.push(thread),
+            Err(_) => self.phase = Phase::Over,
+        }
+    }
+
+    fn stop_after(&mut self, patience: Duration) {
+        let deadline = Deadline {
+            clock: Arc::clone(&self.clock),
+            at: Time::from_ms(self.clock.now_ms()) + patience,
+            events: self.events.clone(),
+        };
+        match ServiceHandle::spawn(Arc::new(deadline)) {
+            Ok(deadline) => self.deadlines.push(deadline),
             Err(_) => self.phase = Phase::Over,
         }
     }
@@ -344,10 +375,10 @@ impl Driver {
 
     /// Ends all threads. Jobs that wait are dropped, running ones are cancelled.
     fn wind_up(mut self) {
-        self.stop_inputs();
-        self.generator = None;
         self.abandon.cancel();
         self.jobs = None;
+        self.generator = None;
+        self.stop_inputs();
         let unfinished = !self.batches.is_empty() || self.is_generating;
         if unfinished {
             self.env.ctx.cancel_all_jobs();
@@ -362,7 +393,14 @@ impl Driver {
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
+        for deadline in &self.deadlines {
+            deadline.stop();
+            let _ = deadline.join();
+        }
         self.graph.clear(Time::from_ms(i64::MAX), true);
+        if self.stops_context {
+            self.env.ctx.stop();
+        }
     }
 }
 
@@ -377,14 +415,18 @@ impl Drop for Driver {
 fn start_inputs(graph: &Graph, env: &Arc<InputEnv>) -> Result<()> {
     for input in &graph.inputs {
         if let Err(error) = Arc::clone(input).start(env) {
-            for started in &graph.inputs {
-                started.stop();
-                let _ = started.join();
-            }
+            end_inputs(graph);
             return Err(error.with("receiver", input.name()));
         }
     }
     Ok(())
+}
+
+fn end_inputs(graph: &Graph) {
+    for started in &graph.inputs {
+        started.stop();
+        let _ = started.join();
+    }
 }
 
 /// Block ticks, where batches are longer than a block interval and there is anything to cut.

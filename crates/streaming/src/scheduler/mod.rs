@@ -10,3 +10,4 @@ mod driver;
 mod workers;
 
 pub(crate) use driver::{Driver, Event};
+pub(crate) use workers::{is_own_thread, mark_own_thread};

@@ -1,5 +1,6 @@
 //! Threads that run code of the user: one generates, some run jobs.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
@@ -84,6 +85,21 @@ pub(crate) fn work(
     }
 }
 
+thread_local! {
+    static IS_OWN: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Marks this thread as one that a stream waits for when it stops.
+pub(crate) fn mark_own_thread() {
+    IS_OWN.set(true);
+}
+
+/// Whether a stream waits for this thread when it stops: code of the user on it must not wait for
+/// the stream.
+pub(crate) fn is_own_thread() -> bool {
+    IS_OWN.get()
+}
+
 /// A thread that ends when its channel is closed.
 pub(crate) fn spawn(
     name: String,
@@ -91,7 +107,10 @@ pub(crate) fn spawn(
 ) -> Result<std::thread::JoinHandle<()>> {
     std::thread::Builder::new()
         .name(name)
-        .spawn(body)
+        .spawn(move || {
+            mark_own_thread();
+            body();
+        })
         .map_err(|e| Error::unavailable("no thread for the stream").caused_by(e))
 }
 
