@@ -9,6 +9,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::Function;
+use crate::job_group::join_group;
 use crate::master::Master;
 use crate::operator::Operator;
 use crate::rdd::Rdd;
@@ -279,6 +280,7 @@ impl Context {
         )?;
         let job = self.inner.next_job.fetch_add(1, Ordering::Relaxed);
         let cancel = CancelToken::new();
+        let _member = join_group(&cancel);
         let plan = Arc::new(JobPlan {
             job,
             stages,

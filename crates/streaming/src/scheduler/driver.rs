@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidemill_core::scheduler::ServiceHandle;
-use tidemill_core::{CancelToken, Clock, Error, Result, catch};
+use tidemill_core::{CancelToken, Clock, Error, JobGroup, Result, catch};
 
 use super::batch::{Now, RunningBatch};
 use super::clock::{BatchClock, BlockClock, Deadline};
@@ -58,6 +58,8 @@ pub(crate) struct Driver {
     phase: Phase,
     /// Tells the job threads to leave what waits.
     abandon: CancelToken,
+    /// The jobs that code of the user runs on the stream's threads.
+    group: JobGroup,
     threads: Vec<std::thread::JoinHandle<()>>,
     deadlines: Vec<ServiceHandle>,
     stops_context: bool,
@@ -92,15 +94,17 @@ impl Driver {
         let job_queue: JobQueue = Arc::new(Mutex::new(job_queue));
         let abandon = CancelToken::new();
         let mut threads = Vec::new();
+        let group = JobGroup::new();
         let (for_generator, answers) = (Arc::clone(&graph), events.clone());
+        let in_group = group.clone();
         threads.push(spawn("stream-generator".to_owned(), move || {
-            generate(&for_generator, &times, &answers);
+            in_group.run(|| generate(&for_generator, &times, &answers));
         })?);
         for n in 0..env.settings.concurrent_jobs {
             let (queue, answers) = (Arc::clone(&job_queue), events.clone());
-            let abandon = abandon.clone();
+            let (abandon, in_group) = (abandon.clone(), group.clone());
             threads.push(spawn(format!("stream-job-{n}"), move || {
-                work(&queue, &answers, &abandon)
+                in_group.run(|| work(&queue, &answers, &abandon));
             })?);
         }
         start_inputs(&graph, &env)?;
@@ -131,6 +135,7 @@ impl Driver {
             batches: BTreeMap::new(),
             phase: Phase::Running,
             abandon,
+            group,
             threads,
             deadlines: Vec::new(),
             stops_context: false,
@@ -375,14 +380,12 @@ impl Driver {
 
     /// Ends all threads. Jobs that wait are dropped, running ones are cancelled.
     fn wind_up(mut self) {
+        // Jobs of other programs on the same context go on.
         self.abandon.cancel();
+        self.group.cancel();
         self.jobs = None;
         self.generator = None;
         self.stop_inputs();
-        let unfinished = !self.batches.is_empty() || self.is_generating;
-        if unfinished {
-            self.env.ctx.cancel_all_jobs();
-        }
         for input in &self.graph.inputs {
             let _ = input.join();
         }

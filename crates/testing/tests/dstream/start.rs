@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemill_core::{Context, ErrorKind, ManualClock};
 use tidemill_streaming::{QueueMode, RddQueue, Stop, StreamSettings, StreamingContext, Time};
 
-use crate::support::{BATCH, Bench, Case, Outcome, collect, driver_case, local_case, take};
+use crate::support::{BATCH, Bench, Case, Outcome, collect, driver_case, gate, local_case, take};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -31,6 +31,7 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("missed_batch_times_are_made_up_for_in_order", missed_ticks),
         // S-032
         local_case("two_programs_share_a_context", two_programs),
+        local_case("a_stop_leaves_the_jobs_of_others_alone", jobs_of_others),
         // S-057
         local_case("remember_is_set_once", remember_once),
     ]
@@ -253,6 +254,38 @@ fn two_programs(bench: &Bench) -> Outcome {
     assert_eq!(take(&second), Vec::<u64>::new());
     assert!(!other.is_stopped());
     other.stop(Stop::now())
+}
+
+fn jobs_of_others(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let rows = collect(&program.queue(vec![vec![1]]).transform(move |rdd, _| {
+        barrier.lock().pass();
+        Ok(rdd.clone())
+    }));
+    let live = program.start();
+    live.advance();
+    gate.wait_for_arrival();
+    let (begun, beginning) = std::sync::mpsc::channel();
+    std::thread::scope(|scope| {
+        let ctx = live.ctx.clone();
+        let other = scope.spawn(move || {
+            let told = std::sync::Once::new();
+            let slow = ctx.range(0..200_000).map(move |x| {
+                told.call_once(|| begun.send(()).unwrap());
+                x
+            });
+            slow.count()
+        });
+        take(&beginning);
+        live.running.stop_handle().stop(Stop::now());
+        drop(gate);
+        live.running.stop(Stop::now())?;
+        assert_eq!(other.join().unwrap()?, 200_000);
+        Ok(())
+    })?;
+    assert!(rows.try_recv().is_err());
+    Ok(())
 }
 
 fn remember_once(bench: &Bench) -> Outcome {
