@@ -60,19 +60,28 @@ impl fmt::Debug for Waiter {
     }
 }
 
-/// The machine's clock.
+/// The machine's clock: the wall clock's time when it was made, and from then on a clock that
+/// never jumps. Setting the wall clock neither stalls a stream nor floods it; a long-running
+/// program's batch times may drift from a wall clock that was corrected.
 #[derive(Clone, Debug)]
 pub struct SystemClock {
     origin: Instant,
+    origin_since_epoch: Duration,
 }
 
 impl SystemClock {
     /// The machine's clock.
     #[must_use]
     pub fn new() -> Self {
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
             origin: Instant::now(),
+            origin_since_epoch: since_epoch.unwrap_or_default(),
         }
+    }
+
+    fn since_epoch(&self) -> Duration {
+        self.origin_since_epoch + self.origin.elapsed()
     }
 }
 
@@ -84,10 +93,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now_ms(&self) -> i64 {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+        i64::try_from(self.since_epoch().as_millis()).unwrap_or(i64::MAX)
     }
 
     fn monotonic_us(&self) -> u64 {
@@ -101,14 +107,12 @@ impl Clock for SystemClock {
             if *woken {
                 return false;
             }
-            let now = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .unwrap_or_default();
+            let now = self.since_epoch();
             let deadline = Duration::from_millis(u64::try_from(deadline_ms).unwrap_or(0));
             if deadline <= now {
                 return true;
             }
-            // An hour at a time: a clock that is set back must not stretch the wait for ever.
+            // An hour at a time: the condition variable's own arithmetic must not overflow.
             let wait = (deadline - now).min(Duration::from_secs(3600));
             let _ = condvar.wait_for(&mut woken, wait);
         }

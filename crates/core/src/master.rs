@@ -56,6 +56,9 @@ impl fmt::Display for Master {
     }
 }
 
+/// More threads than this are a slip of the keyboard: the machine would give out first.
+const MAX_SLOTS: usize = 4_096;
+
 fn refuse(text: &str, why: &str) -> Error {
     Error::invalid(format!("could not parse master URL: {why}"))
         .with("master", format!("{text:?}"))
@@ -90,6 +93,10 @@ impl FromStr for Master {
                 .parse()
                 .map_err(|_| refuse(text, "N is not a number"))?,
         };
+        if num_slots > MAX_SLOTS {
+            let why = format!("more than {MAX_SLOTS} threads; local[*] takes one for each CPU");
+            return Err(refuse(text, &why));
+        }
         if num_slots == 0 {
             return Err(refuse(text, "asked to run locally with 0 threads"));
         }
@@ -139,6 +146,7 @@ mod tests {
             "local[x]",
             "local[2,0]",
             "local[2,x]",
+            "local[99999]",
             "yarn",
             "Local",
         ] {

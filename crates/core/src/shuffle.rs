@@ -25,6 +25,12 @@ pub trait AnyShuffle: Send + Sync {
 
     /// What the map tasks run.
     fn root(self: Arc<Self>) -> Arc<dyn StageRoot>;
+
+    /// How many map tasks there are, as the reduce side believes: settled at the definition.
+    ///
+    /// # Errors
+    /// Why it could not be found out then: a missing input path, for example.
+    fn num_maps(&self) -> Result<usize>;
 }
 
 /// How the map side groups records before it sends them.
@@ -134,6 +140,7 @@ pub(crate) struct ShuffleMap<K, V, C, M> {
     parent: Parent<(K, V)>,
     partitioner: Arc<dyn AnyPartitioner<K>>,
     map_side: M,
+    num_maps: Result<usize>,
     /// Forgets the map outputs with the shuffle; none in an executor, which does not own them.
     _cleaner: Option<Cleaner>,
     types: std::marker::PhantomData<fn() -> C>,
@@ -147,7 +154,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> ShuffleMap<K, V, C, M> {
         parent: Parent<(K, V)>,
         partitioner: Arc<dyn AnyPartitioner<K>>,
         map_side: M,
-        cleaner: Cleaner,
+        (num_maps, cleaner): (Result<usize>, Cleaner),
     ) -> Arc<Self> {
         let types = std::marker::PhantomData;
         let (id, _cleaner) = (cleaner.shuffle, Some(cleaner));
@@ -157,6 +164,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> ShuffleMap<K, V, C, M> {
             parent,
             partitioner,
             map_side,
+            num_maps,
             _cleaner,
             types,
         })
@@ -172,6 +180,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> ShuffleMap<K, V, C, M> {
             parent: Parent::decode(decoder, 0)?,
             partitioner,
             map_side,
+            num_maps: Err(Error::internal("an executor plans no stages")),
             _cleaner: None,
             types: std::marker::PhantomData,
         });
@@ -186,6 +195,10 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> AnyShuffle for ShuffleMap<K
 
     fn root(self: Arc<Self>) -> Arc<dyn StageRoot> {
         self
+    }
+
+    fn num_maps(&self) -> Result<usize> {
+        self.num_maps.clone()
     }
 }
 
@@ -205,7 +218,8 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
             .bucket(records, &*self.partitioner, task, &self.meta)?;
         task.check()?;
         for (reduce, bucket) in buckets.into_iter().enumerate() {
-            if !bucket.is_empty() {
+            // A later attempt replaces what an earlier one may have left.
+            if !bucket.is_empty() || task.id().attempt > 0 {
                 let id = BlockId::Shuffle {
                     shuffle: self.id,
                     map: split,

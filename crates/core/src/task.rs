@@ -73,7 +73,7 @@ struct Inner {
     cancel: CancelToken,
     seed: u64,
     /// Partitions that were computed ahead because the lineage above them is very long.
-    ready: RefCell<HashMap<(u64, usize), Box<dyn Any>>>,
+    ready: RefCell<HashMap<(u64, usize), Arc<dyn Any + Send + Sync>>>,
 }
 
 impl TaskContext {
@@ -130,23 +130,27 @@ impl TaskContext {
         }
     }
 
-    pub(crate) fn put_ready<T: 'static>(&self, rdd: u64, split: usize, records: Vec<T>) {
-        self.inner
-            .ready
-            .borrow_mut()
-            .insert((rdd, split), Box::new(records));
+    pub(crate) fn put_ready<T: Send + Sync + 'static>(
+        &self,
+        rdd: u64,
+        split: usize,
+        records: Vec<T>,
+    ) {
+        let records: Arc<Vec<T>> = Arc::new(records);
+        self.inner.ready.borrow_mut().insert((rdd, split), records);
     }
 
-    pub(crate) fn take_ready<T: 'static>(&self, rdd: u64, split: usize) -> Option<Vec<T>> {
-        let mut ready = self.inner.ready.borrow_mut();
+    /// Records that were computed ahead. They stay: a task may read a partition twice.
+    pub(crate) fn ready<T: Send + Sync + 'static>(
+        &self,
+        rdd: u64,
+        split: usize,
+    ) -> Option<Arc<Vec<T>>> {
+        let ready = self.inner.ready.borrow();
         if ready.is_empty() {
             return None;
         }
-        ready
-            .remove(&(rdd, split))?
-            .downcast::<Vec<T>>()
-            .ok()
-            .map(|records| *records)
+        Arc::clone(ready.get(&(rdd, split))?).downcast().ok()
     }
 }
 

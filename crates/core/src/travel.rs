@@ -9,8 +9,8 @@
 //! address is accepted only when the whole descriptor lies in memory that the kernel maps
 //! read-only from this very executable file, and is aligned. Such memory is initialised and never
 //! changes, so reading the two leading integers is defined whatever they are. Only when these 128
-//! random bits match is a `&'static Descriptor` formed, and only when the identity of its type
-//! matches too is anything in it called. Frames reach this point only from peers that proved the
+//! random bits and the identity of the type match is a `&'static Descriptor` formed and anything in
+//! it called. Frames reach this point only from peers that proved the
 //! same build id and the run's secret, so a match by malice needs the secret.
 //!
 //! **Making a closure from nothing** (`remake`). Only for types of size zero without drop glue:
@@ -21,6 +21,8 @@
 //!
 //! * A zero-sized *capability token* (a type whose mere existence proves something, such as "the
 //!   GPU is initialised") would be re-made without its proof. Do not capture one.
+//! * [`Portable`] is for the engine's own crates: its `decode` makes values of stateless types, and
+//!   must not be called for a type without values, which no closure that exists has captured.
 //! * A closure that reads a `static` sees the static of the process it runs in.
 //! * Closures in another shared object than the executable are refused: their descriptors do not
 //!   lie in the executable's file.
@@ -188,12 +190,14 @@ impl Image {
             return refuse("no descriptor there");
         }
         let descriptor = std::ptr::with_exposed_provenance::<Descriptor>(address);
-        // SAFETY: the memory is read-only and static, and the magic says that `Descriptor::of`
-        // wrote it; see the module's soundness argument.
-        let descriptor = unsafe { &*descriptor };
-        if stable_hash(&descriptor.type_id) != name.type_hash {
+        // SAFETY: as above; a `TypeId` is plain bits.
+        let type_id = unsafe { (&raw const (*descriptor).type_id).read() };
+        if stable_hash(&type_id) != name.type_hash {
             return refuse("descriptor of another type there");
         }
+        // SAFETY: the memory is read-only and static, and magic and type say that
+        // `Descriptor::of` wrote it; see the module's soundness argument.
+        let descriptor = unsafe { &*descriptor };
         Ok(descriptor)
     }
 }

@@ -30,6 +30,7 @@ mod dstream;
 mod graph;
 mod input;
 mod listener;
+mod notice;
 mod receiver;
 mod running;
 mod scheduler;

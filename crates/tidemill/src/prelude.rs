@@ -2,5 +2,5 @@
 
 pub use tidemill_core::{Context, Error, OrderedRdd, PairRdd, Rdd, Result, Text};
 pub use tidemill_streaming::{
-    BoxError, DStream, PairDStream, Running, Stop, StreamingContext, Time,
+    BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, Stop, StreamingContext, Time,
 };

@@ -6,6 +6,7 @@ use super::node::{AnyRdd, Dependency, Meta, Narrow, Parent, RddNode, built, no_s
 use crate::codec::{Built, Decoder, Encoder};
 use crate::data::{Data, PartitionIter};
 use crate::error::Result;
+use crate::operator::abort_task;
 use crate::task::TaskContext;
 use crate::travel::Descriptor;
 
@@ -73,10 +74,12 @@ impl<T: Data> RddNode<T> for Coalesce<T> {
     fn compute(self: Arc<Self>, split: usize, task: &TaskContext) -> Result<PartitionIter<T>> {
         let group = self.groups.get(split);
         let group = group.ok_or_else(|| no_such_partition(self.meta.operator(), split))?;
-        let parts: Vec<PartitionIter<T>> = group
-            .iter()
-            .map(|at| self.parent.iterate(*at, task))
-            .collect::<Result<_>>()?;
-        Ok(Box::new(parts.into_iter().flatten()))
+        // One at a time: a partition may hold an open file, or all of a shuffle's records.
+        let (parent, task) = (self.parent.clone(), task.clone());
+        Ok(Box::new(group.clone().into_iter().flat_map(move |at| {
+            parent
+                .iterate(at, &task)
+                .unwrap_or_else(|error| abort_task(error))
+        })))
     }
 }

@@ -280,8 +280,8 @@ impl<T: Data> Parent<T> {
     pub(crate) fn iterate(&self, split: usize, task: &TaskContext) -> Result<PartitionIter<T>> {
         let node = self.node();
         let meta = node.meta();
-        if let Some(records) = task.take_ready(meta.id(), split) {
-            return Ok(Box::new(Vec::into_iter(records)));
+        if let Some(records) = task.ready(meta.id(), split) {
+            return Ok(Vec::<T>::iterate(records));
         }
         if meta.storage() == StorageLevel::None {
             return Arc::clone(node).compute(split, task);
@@ -366,11 +366,18 @@ fn drop_flat(node: Arc<dyn Any + Send + Sync>) {
     if first != Ok(true) {
         return;
     }
+    /// Also when a value of the user panics while it is dropped.
+    struct Done;
+    impl Drop for Done {
+        fn drop(&mut self) {
+            DROPPING.with_borrow_mut(|dropping| dropping.0 = false);
+        }
+    }
+    let _done = Done;
     let next = || DROPPING.with_borrow_mut(|dropping| dropping.1.pop());
     while let Some(node) = next() {
         drop(node);
     }
-    DROPPING.with_borrow_mut(|dropping| dropping.0 = false);
 }
 
 /// Computes ahead what a very long lineage needs, from its source on, so that computing `split`

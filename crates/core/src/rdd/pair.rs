@@ -393,9 +393,8 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         if self.partitioner() == Some(PartitionedBy::of(partitioner)) {
             return Side::Placed(self.node.clone());
         }
-        let num_maps = self.num_partitions_for_shuffle();
         let (operator, partitioner) = (operator.clone(), Arc::clone(partitioner));
-        let map = self.shuffle_map::<V, _>(operator, partitioner, AsIs, num_maps);
+        let (map, num_maps) = self.shuffle_map::<V, _>(operator, partitioner, AsIs);
         let read = ShuffleRead::new(map.id(), num_maps);
         Side::Shuffled(Some(map), read)
     }
@@ -486,35 +485,30 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
         M: crate::shuffle::MapSide<K, V, C>,
         R: super::shuffled::ReduceSide<K, C>,
     {
-        let num_maps = self.num_partitions_for_shuffle();
-        let map = self.shuffle_map::<C, M>(
-            operator.clone(),
-            Arc::clone(&partitioner),
-            map_side,
-            num_maps,
-        );
+        let (map, num_maps) =
+            self.shuffle_map::<C, M>(operator.clone(), Arc::clone(&partitioner), map_side);
         let meta = self.ctx.meta(operator, 0);
         self.ctx
             .rdd(Shuffled::new(meta, map, num_maps, partitioner, reduce))
     }
 
-    /// A path that cannot be read has no partitions yet; the job that tries says why.
-    fn num_partitions_for_shuffle(&self) -> usize {
-        self.num_partitions().unwrap_or(0)
-    }
-
+    /// The map side, and how many map tasks it has. Both sides must agree on the number, so it is
+    /// settled now; why it could not be is the error of every job that needs the shuffle.
     fn shuffle_map<C: Data, M: crate::shuffle::MapSide<K, V, C>>(
         &self,
         operator: Operator,
         partitioner: Arc<dyn AnyPartitioner<K>>,
         map_side: M,
-        num_maps: usize,
-    ) -> Arc<dyn AnyShuffle> {
+    ) -> (Arc<dyn AnyShuffle>, usize) {
+        let settled = self.num_partitions();
+        let num_maps = settled.as_ref().copied().unwrap_or(0);
         let cleaner = self
             .ctx
             .shuffle_cleaner(num_maps, partitioner.num_partitions());
-        let meta = self.child(operator);
-        ShuffleMap::<K, V, C, M>::new(meta, self.node.clone(), partitioner, map_side, cleaner)
+        let (meta, parent) = (self.child(operator), self.node.clone());
+        let owned = (settled, cleaner);
+        let map = ShuffleMap::<K, V, C, M>::new(meta, parent, partitioner, map_side, owned);
+        (map, num_maps)
     }
 }
 

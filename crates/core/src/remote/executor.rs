@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::frame::{read_frame, write_frame};
 use super::lineage::decode_task;
 use super::message::{Hello, PROTOCOL_VERSION, Reply, Request};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operator::catch;
 use crate::scheduler::run_task;
 use crate::storage::{Block, BlockId, BlockStore};
@@ -57,7 +57,14 @@ fn run_executor(address: &str) -> Result<Infallible> {
             let output = run_task(&*root, &ctx)?;
             root.encode_output(&*output)
         });
-        write_frame(&mut driver.connection.lock().stream, &Reply::Done(result))?;
+        let stream = &mut driver.connection.lock().stream;
+        match write_frame(stream, &Reply::Done(result)) {
+            // A result that cannot be sent is the task's failure, not the executor's.
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                write_frame(stream, &Reply::Done(Err(error)))?;
+            }
+            sent => sent?,
+        }
     }
 }
 

@@ -60,8 +60,8 @@ pub(crate) fn plan(
                 Some(parent) => parent,
                 None => {
                     let id = shuffle.id();
+                    let num_maps = shuffle.num_maps()?;
                     let root = shuffle.root();
-                    let num_maps = root.input().any().num_partitions()?;
                     let splits = tracker.missing(id, num_maps);
                     if splits.is_empty() {
                         continue;

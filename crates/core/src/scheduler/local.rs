@@ -146,6 +146,14 @@ impl Shared {
                 catch(|| self.runner.run(slot, &task))
             };
             self.submit(&job, job.finish(task.id, result));
+            // This may be the last handle of the lineage, and values of the user may panic.
+            let freed = catch(|| {
+                drop((task, job));
+                Ok(())
+            });
+            if let Err(error) = freed {
+                tracing::error!(error = %error.report(), "a value failed while it was dropped");
+            }
         }
     }
 
@@ -158,7 +166,10 @@ impl Shared {
         let mut queue = self.queue.lock();
         if queue.stopped {
             drop(queue);
-            job.fail(Error::new(ErrorKind::Closed, "context was stopped"));
+            job.fail(
+                Error::new(ErrorKind::Closed, "context was stopped"),
+                num_ready,
+            );
             return;
         }
         for id in ready {
@@ -182,6 +193,8 @@ impl Shared {
 /// A job on its way.
 struct JobState {
     plan: Arc<JobPlan>,
+    /// Whether tasks leave the process, so that the place they run at can be lost.
+    may_lose: bool,
     progress: Mutex<Progress>,
     news: Condvar,
 }
@@ -211,7 +224,7 @@ struct Failures {
 }
 
 impl JobState {
-    fn new(plan: &Arc<JobPlan>) -> Self {
+    fn new(plan: &Arc<JobPlan>, may_lose: bool) -> Self {
         let mut stages: Vec<StageProgress> = plan
             .stages
             .iter()
@@ -236,6 +249,7 @@ impl JobState {
         };
         Self {
             plan: Arc::clone(plan),
+            may_lose,
             progress: Mutex::new(progress),
             news: Condvar::new(),
         }
@@ -320,7 +334,7 @@ impl JobState {
         };
         match error.kind() {
             ErrorKind::Cancelled | ErrorKind::Closed => return Err(error),
-            ErrorKind::Unavailable if counts.lost < MAX_LOSSES => {
+            ErrorKind::Unavailable if self.may_lose && counts.lost < MAX_LOSSES => {
                 counts.lost += 1;
                 tracing::warn!(task = %id, error = %error.report(), "task was lost, trying again");
                 return Ok(again);
@@ -342,9 +356,10 @@ impl JobState {
             .with("job", &self.plan.operator))
     }
 
-    fn fail(&self, error: Error) {
+    /// So many tasks that were ready will never run.
+    fn fail(&self, error: Error, num_ready: usize) {
         let mut progress = self.progress.lock();
-        progress.running = 0;
+        progress.running -= num_ready;
         progress.error.get_or_insert(error);
         self.news.notify_one();
     }
@@ -404,7 +419,7 @@ impl Backend for ThreadBackend {
     }
 
     fn run(&self, plan: &Arc<JobPlan>, on_output: OnOutput<'_>) -> Result<()> {
-        let job = Arc::new(JobState::new(plan));
+        let job = Arc::new(JobState::new(plan, self.image().is_some()));
         self.shared.submit(&job, job.first_tasks());
         let mut progress = job.progress.lock();
         while !progress.is_over() {

@@ -2,7 +2,7 @@
 
 use std::panic::Location;
 
-use tidemill_core::{Data, Operator};
+use tidemill_core::{Data, Error, ErrorKind, Operator};
 
 use super::DStream;
 use crate::display::render_into;
@@ -42,9 +42,16 @@ impl<T: Data> DStream<T> {
             }
             frame.push('\n');
             let mut out = printer.lock();
-            out.write_all(frame.as_bytes())?;
-            out.flush()?;
-            Ok(())
+            let written = out.write_all(frame.as_bytes()).and_then(|()| out.flush());
+            written.map_err(|error| {
+                let kind = match error.kind() {
+                    std::io::ErrorKind::BrokenPipe => ErrorKind::Closed,
+                    _ => ErrorKind::Unavailable,
+                };
+                Error::new(kind, "nobody takes what is printed")
+                    .caused_by(error)
+                    .into()
+            })
         });
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::codec::{Decoder, Encoder};
 use tidemill_core::function::Function;
 use tidemill_core::travel::Portable;
-use tidemill_core::{Context, Data, Operator, PartitionIter, Rdd, Result};
+use tidemill_core::{Context, Data, Error, Operator, PartitionIter, Rdd, Result};
 
 use crate::dstream::node::{AnyStream, Batch, StreamNode};
 use crate::dstream::{BoxError, user_error};
@@ -102,19 +102,19 @@ impl<S: OffsetSource> OffsetInput<S> {
     /// The ranges of the next batch; the position moves on.
     fn next_ranges(&self, time: Time) -> Result<Vec<OffsetRange>, BoxError> {
         let mut position = self.position.lock();
-        let mut begin = match position.take() {
-            Some(begin) => begin,
+        let mut begin = match &*position {
+            Some(begin) => begin.clone(),
             None => self.source.start_offsets()?,
         };
-        let end = match self.source.end_offsets(time, &begin) {
-            Ok(end) => end,
-            Err(error) => {
-                *position = Some(begin);
-                return Err(error);
-            }
-        };
+        let end = self.source.end_offsets(time, &begin)?;
+        if end.len() < begin.len() {
+            let error = Error::data("source has fewer partitions than before")
+                .with("before", begin.len())
+                .with("now", end.len());
+            return Err(error.into());
+        }
         begin.resize(end.len(), 0);
-        let ranges = begin
+        let ranges: Vec<OffsetRange> = begin
             .iter()
             .zip(&end)
             .zip(0..)
@@ -123,7 +123,8 @@ impl<S: OffsetSource> OffsetInput<S> {
                 from: *from,
                 until: (*until).max(*from),
             })
-            .collect::<Vec<_>>();
+            .collect();
+        // Moved on only now: whatever fails above, the next batch covers the records.
         *position = Some(ranges.iter().map(|range| range.until).collect());
         Ok(ranges)
     }
@@ -200,5 +201,61 @@ impl<R: OffsetReader> Function<OffsetRange> for ReadRange<R> {
         self.reader
             .read(range)
             .unwrap_or_else(|error| self.operator.fail(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SeededSource;
+
+    /// Panics, fails and shrinks at the given times; else grows by one record a time.
+    struct Moody;
+
+    impl OffsetSource for Moody {
+        type Reader = SeededSource;
+
+        fn reader(&self) -> SeededSource {
+            SeededSource {
+                seed: 0,
+                num_partitions: 2,
+                records_per_batch: 1,
+            }
+        }
+
+        fn start_offsets(&self) -> Result<Vec<u64>, BoxError> {
+            Ok(vec![5, 5])
+        }
+
+        fn end_offsets(&self, time: Time, begin: &[u64]) -> Result<Vec<u64>, BoxError> {
+            match time.as_ms() {
+                2 => panic!("out of luck"),
+                3 => Err("out of reach".into()),
+                4 => Ok(vec![100]),
+                _ => Ok(begin.iter().map(|offset| offset + 1).collect()),
+            }
+        }
+    }
+
+    #[test]
+    fn a_batch_that_fails_neither_skips_nor_repeats_records() {
+        let input = OffsetInput::new(0, Context::local(1).unwrap(), Moody);
+        let mut read = Vec::new();
+        for ms in 1..=6 {
+            let time = Time::from_ms(ms);
+            let ranges = tidemill_core::catch(|| {
+                input
+                    .next_ranges(time)
+                    .map_err(|e| Error::data("no ranges").caused_by(e))
+            });
+            assert_eq!(ranges.is_ok(), !(2..=4).contains(&ms));
+            read.extend(ranges.unwrap_or_default().iter().map(ToString::to_string));
+        }
+        assert_eq!(
+            read,
+            [
+                "0:[5,6)", "1:[5,6)", "0:[6,7)", "1:[6,7)", "0:[7,8)", "1:[7,8)"
+            ]
+        );
     }
 }

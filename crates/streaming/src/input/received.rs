@@ -11,6 +11,7 @@ use tidemill_core::{Context, Error, Operator, Rdd, Result, catch};
 use super::{AnyInput, InputEnv};
 use crate::dstream::node::{AnyStream, Batch, StreamNode};
 use crate::listener::{InputInfo, ReceiverInfo, StreamEvent};
+use crate::notice::tell;
 use crate::receiver::{BlockReceiver, Channel, StoredBlock};
 use crate::scheduler::mark_own_thread;
 use crate::time::{Time, as_ms};
@@ -66,6 +67,7 @@ impl<R: BlockReceiver> AnyInput for ReceiverInput<R> {
             channel: Arc::clone(&channel),
             env: Arc::clone(env),
             last_error: Mutex::default(),
+            told: Mutex::default(),
         };
         let service = env.ctx.backend().start_service(Arc::new(supervisor))?;
         let running = RunningReceiver { channel, service };
@@ -163,6 +165,32 @@ impl<R: BlockReceiver> StreamNode<<R::Block as BlockData>::Item> for ReceiverStr
     fn input_id(&self) -> Option<usize> {
         Some(self.0.id)
     }
+
+    fn validate(&self, operator: &Operator) -> Result<()> {
+        self.0
+            .receiver
+            .validate()
+            .map_err(|error| error.with("operator", operator))
+    }
+}
+
+/// What was said of a receiver's trouble last: the same is not said again for a while.
+#[derive(Default)]
+struct Told {
+    message: String,
+    at_us: u64,
+}
+
+impl Told {
+    fn is_news(&mut self, message: &str, now_us: u64) -> bool {
+        const QUIET_US: u64 = 10_000_000;
+        if self.message == message && now_us.saturating_sub(self.at_us) < QUIET_US {
+            return false;
+        }
+        message.clone_into(&mut self.message);
+        self.at_us = now_us;
+        true
+    }
 }
 
 /// Runs the receiver, again and again until the stream stops.
@@ -171,6 +199,7 @@ struct Supervisor<R: BlockReceiver> {
     channel: Arc<Channel<R::Buffer>>,
     env: Arc<InputEnv>,
     last_error: Mutex<Option<String>>,
+    told: Mutex<Told>,
 }
 
 impl<R: BlockReceiver> Supervisor<R> {
@@ -185,7 +214,13 @@ impl<R: BlockReceiver> Supervisor<R> {
 
     fn report(&self, error: &Error) {
         let name = self.input.name();
-        tracing::warn!(receiver = name, error = %error.report(), "receiver reported an error");
+        let now_us = self.env.ctx.clock().monotonic_us();
+        if self.told.lock().is_news(error.message(), now_us) {
+            tracing::warn!(receiver = name, error = %error.report(), "receiver has trouble");
+            tell(&name, error);
+        } else {
+            tracing::debug!(receiver = name, error = %error.report(), "receiver has trouble");
+        }
         *self.last_error.lock() = Some(error.report());
         self.env
             .bus

@@ -178,12 +178,15 @@ impl BlockBuffer for LineCutter {
         if self.complete == 0 {
             return None;
         }
-        let capacity = self.bytes.capacity();
         let tail = self.bytes.get(self.complete..).unwrap_or_default();
-        let mut next = Vec::with_capacity(capacity.min(1 << 20).max(tail.len()));
+        // About as much will come next; what this block has too much of is given back.
+        let mut next = Vec::with_capacity(self.complete.min(1 << 20).max(tail.len()));
         next.extend_from_slice(tail);
         let mut bytes = std::mem::replace(&mut self.bytes, next);
         bytes.truncate(self.complete);
+        if bytes.capacity() / 2 > bytes.len() {
+            bytes.shrink_to_fit();
+        }
         self.complete = 0;
         let num_lines = std::mem::take(&mut self.num_lines);
         let text = String::from_utf8(bytes).unwrap_or_else(|error| {

@@ -28,6 +28,11 @@ pub(crate) trait BlockReceiver: Send + Sync + 'static {
     /// For messages, for example `SocketReceiver`.
     fn name(&self) -> String;
 
+    /// Refuses what can never work, before the stream starts.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// An empty buffer.
     fn buffer(&self) -> Self::Buffer;
 

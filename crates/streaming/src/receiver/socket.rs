@@ -52,6 +52,29 @@ impl Default for SocketOptions {
     }
 }
 
+impl SocketOptions {
+    fn validate(&self) -> Result<()> {
+        let positive = [
+            ("connect_timeout", !self.connect_timeout.is_zero()),
+            ("keep_alive", self.keep_alive.as_secs() > 0),
+            ("read_bytes", self.read_bytes > 0),
+            ("max_line_bytes", self.max_line_bytes > 0),
+            ("idle_timeout", self.idle_timeout != Some(Duration::ZERO)),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, is_positive)| !is_positive) {
+            return Err(Error::invalid("socket option must be positive").with("option", name));
+        }
+        if self.max_backoff > Duration::from_secs(3_600) || self.min_backoff > self.max_backoff {
+            return Err(Error::invalid(
+                "socket back-off must be at most an hour, the least not above the most",
+            )
+            .with("min_backoff", format!("{:?}", self.min_backoff))
+            .with("max_backoff", format!("{:?}", self.max_backoff)));
+        }
+        Ok(())
+    }
+}
+
 /// A read returns at least this often, to see whether the stream is stopping.
 const POLL: Duration = Duration::from_millis(50);
 
@@ -64,6 +87,23 @@ pub(crate) struct Endpoint {
 }
 
 impl Endpoint {
+    /// Refuses what can never connect.
+    pub(crate) fn validate(&self) -> Result<()> {
+        let refuse = |why: &str| {
+            Err(Error::invalid(why.to_owned())
+                .with("host", format!("{:?}", self.host))
+                .with("port", self.port))
+        };
+        if self.port == 0 {
+            return refuse("port 0 is no port to connect to");
+        }
+        let is_address = self.host.parse::<std::net::Ipv6Addr>().is_ok();
+        if self.host.is_empty() || (self.host.contains(':') && !is_address) {
+            return refuse("host must be a name or an address, without a port");
+        }
+        self.options.validate()
+    }
+
     /// Connects and hands the connection to `read`, again and again until the stream stops. A
     /// connection that brought something begins the back-off anew.
     pub(crate) fn run(
@@ -204,6 +244,10 @@ impl Read for Connection<'_> {
 pub(crate) struct SocketReceiver(pub(crate) Endpoint);
 
 impl BlockReceiver for SocketReceiver {
+    fn validate(&self) -> Result<()> {
+        self.0.validate()
+    }
+
     type Block = TextBlock;
     type Buffer = LineCutter;
 

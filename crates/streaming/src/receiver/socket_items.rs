@@ -23,6 +23,10 @@ pub(crate) struct SocketItems<T> {
 }
 
 impl<T: Data> BlockReceiver for SocketItems<T> {
+    fn validate(&self) -> Result<()> {
+        self.endpoint.validate()
+    }
+
     type Block = Vec<T>;
     type Buffer = Records<T>;
 

@@ -15,6 +15,7 @@ use super::workers::{Generated, JobQueue, QueuedJob, generate, spawn, work};
 use crate::graph::Graph;
 use crate::input::InputEnv;
 use crate::listener::{OutputInfo, StreamEvent};
+use crate::notice::tell;
 use crate::running::{Stop, Termination};
 use crate::time::Time;
 
@@ -300,6 +301,7 @@ impl Driver {
 
     fn fail(&self, error: &Error) {
         tracing::error!(error = %error.report(), "batch failed");
+        tell("batch failed", error);
         self.termination.fail(error);
     }
 

@@ -26,7 +26,7 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("awaiting_ends_when_the_stream_stops", await_stop),
         // S-042
         local_case("awaiting_ends_at_its_timeout", await_timeout),
-        // S-030
+        // S-030 S-026
         local_case("stop_may_be_called_again", stop_again),
         // S-046 S-047
         local_case("stop_stops_the_context_only_when_told", stop_context),

@@ -43,5 +43,6 @@ fn main() {
         socket::cases(),
         socket_faults::cases(),
     ];
-    support::run(cases.into_iter().flatten().collect());
+    let cases: Vec<support::Case> = cases.into_iter().flatten().collect();
+    support::run(&cases);
 }

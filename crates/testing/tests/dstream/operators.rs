@@ -25,6 +25,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("count_gives_a_zero_for_an_empty_batch", count),
         // S-094
         case("count_by_value_counts_each_batch", count_by_value),
+        // S-058
         case("union_puts_one_after_the_other", union),
         case("transform_sees_the_rdd_and_the_time", transform),
         case("transform_with_sees_both_rdds", transform_with),

@@ -1,4 +1,281 @@
-//! To come.
-pub(crate) fn cases() -> Vec<crate::support::Case> {
-    Vec::new()
+//! Servers that are not there, and servers that send what they should not.
+
+use std::io::Write;
+use std::net::TcpStream;
+
+use tidemill_streaming::{LongLines, SocketOptions, StreamEvent, Utf8Policy};
+
+use crate::socket::{gather, listen, strings};
+use crate::support::{Bench, Case, Live, Outcome, collect, driver_case, local_case, take};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        // S-083
+        local_case(
+            "a_refused_connection_says_what_it_tries_and_how_to_start_a_server",
+            refused,
+        ),
+        local_case("an_unknown_host_is_reported_by_name", unknown_host),
+        local_case(
+            "a_server_that_closes_at_once_is_reported_each_time",
+            closes_at_once,
+        ),
+        driver_case("binary_garbage_is_lines_of_replaced_bytes", garbage),
+        driver_case("a_long_line_is_dropped_and_counted", long_line),
+        local_case(
+            "a_long_line_gives_up_the_connection_when_told_so",
+            strict_lines,
+        ),
+        local_case(
+            "bytes_that_are_not_utf8_give_up_the_connection_when_told_so",
+            strict_utf8,
+        ),
+        local_case("an_endless_line_takes_no_memory", endless_line),
+        local_case("a_socket_is_left_while_it_is_silent", stop_while_silent),
+        local_case("a_silent_connection_is_made_again", idle),
+    ]
+}
+
+fn lines(
+    bench: &Bench,
+    host: &str,
+    port: u16,
+    options: SocketOptions,
+) -> (Live, std::sync::mpsc::Receiver<Vec<String>>) {
+    let program = bench.program();
+    let stream = program.ssc.socket_text_stream_with(host, port, options);
+    let rows = collect(&strings(&stream));
+    (program.start(), rows)
+}
+
+fn told(live: &Live) -> String {
+    live.receiver_error().last_error.unwrap()
+}
+
+fn refused(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    drop(server);
+    let (live, rows) = lines(bench, "localhost", port, SocketOptions::default());
+    let text = told(&live);
+    for part in [
+        "error connecting",
+        &format!("127.0.0.1:{port}"),
+        &format!("address=localhost:{port}"),
+        "trying_again_in_ms=",
+        &format!("nc -lk {port}"),
+    ] {
+        assert!(text.contains(part), "{part} is not in: {text}");
+    }
+    // The back-off ends on the stream's clock, and it is reported again.
+    live.advance();
+    assert!(told(&live).contains("error connecting"));
+    assert_eq!(take(&rows), Vec::<String>::new());
+    Ok(())
+}
+
+fn unknown_host(bench: &Bench) -> Outcome {
+    let (live, rows) = lines(bench, "no such host", 9, SocketOptions::default());
+    let text = told(&live);
+    assert!(
+        text.contains("host name cannot be resolved host=no such host"),
+        "{text}"
+    );
+    live.tick();
+    assert_eq!(take(&rows), Vec::<String>::new());
+    Ok(())
+}
+
+fn closes_at_once(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let (live, _rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+    for _ in 0..5 {
+        drop(server.accept().unwrap());
+        let text = told(&live);
+        assert!(
+            text.contains("no more data") || text.contains("error receiving"),
+            "{text}"
+        );
+        live.clock.advance(std::time::Duration::from_secs(3));
+    }
+    Ok(())
+}
+
+fn garbage(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let (live, rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+    let (mut client, _) = server.accept().unwrap();
+    let mut random = 0x2545_f491_4f6c_dd1d_u64;
+    let mut expected = Vec::new();
+    let mut sent = Vec::new();
+    for _ in 0..200 {
+        let mut line = Vec::new();
+        for _ in 0..random % 90 {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            line.push(random.to_le_bytes()[3]);
+        }
+        random = random.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        line.retain(|byte| !matches!(byte, b'\n' | b'\r'));
+        expected.push(String::from_utf8_lossy(&line).into_owned());
+        sent.extend_from_slice(&line);
+        sent.push(b'\n');
+    }
+    client.write_all(&sent).unwrap();
+    assert_eq!(gather(&live, &rows, expected.len()), expected);
+    client.write_all(b"told now\n").unwrap();
+    let text = told(&live);
+    assert!(text.contains("replaced_sequences="), "{text}");
+    Ok(())
+}
+
+fn long_line(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let options = SocketOptions {
+        max_line_bytes: 8,
+        ..SocketOptions::default()
+    };
+    let (live, rows) = lines(bench, "127.0.0.1", port, options);
+    let (mut client, _) = server.accept().unwrap();
+    client
+        .write_all(b"12345678\n123456789\nshort\r\nmuch too long for eight\r\nend\n")
+        .unwrap();
+    assert_eq!(gather(&live, &rows, 3), ["12345678", "short", "end"]);
+    client.write_all(b"another one that is too long\n").unwrap();
+    loop {
+        let text = told(&live);
+        if text.contains("dropped_lines=3") {
+            return Ok(());
+        }
+        assert!(
+            text.contains("input was not as it should be dropped_lines="),
+            "{text}"
+        );
+    }
+}
+
+/// The next connection, which may come after some back-off.
+fn again(live: &Live, server: &std::net::TcpListener) -> TcpStream {
+    server.set_nonblocking(true).unwrap();
+    loop {
+        match server.accept() {
+            Ok((client, _)) => return client,
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => live.advance(),
+            Err(error) => panic!("{error}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn strict(bench: &Bench, options: SocketOptions, bad: &[u8], why: &str) -> Outcome {
+    let (server, port) = listen();
+    let (live, rows) = lines(bench, "127.0.0.1", port, options);
+    let (mut client, _) = server.accept().unwrap();
+    client.write_all(&[b"good\n", bad].concat()).unwrap();
+    let text = told(&live);
+    assert!(text.contains("dropped_lines=1"), "{text}");
+    let text = told(&live);
+    assert!(text.contains(why), "{text}");
+    let mut client = again(&live, &server);
+    client.write_all(b"\nafter\n").unwrap();
+    let mut seen = Vec::new();
+    while !seen.contains(&"after".to_owned()) {
+        seen.extend(take(&rows));
+        live.advance();
+    }
+    assert_eq!(seen, ["good", "", "after"]);
+    Ok(())
+}
+
+fn strict_lines(bench: &Bench) -> Outcome {
+    let options = SocketOptions {
+        max_line_bytes: 8,
+        long_lines: LongLines::Fail,
+        ..SocketOptions::default()
+    };
+    strict(
+        bench,
+        options,
+        b"much too long\r",
+        "line is too long max_line_bytes=8",
+    )
+}
+
+fn strict_utf8(bench: &Bench) -> Outcome {
+    let options = SocketOptions {
+        utf8: Utf8Policy::Fail,
+        ..SocketOptions::default()
+    };
+    strict(bench, options, b"caf\xe9\r", "line is not UTF-8")
+}
+
+/// Peak memory of this process in KiB, where the system tells.
+fn peak_kib() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// In a process of its own: other cases take memory too.
+fn endless_line(bench: &Bench) -> Outcome {
+    const ALONE: &str = "TIDEMILL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return endless_line_alone(bench);
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "an_endless_line_takes_no_memory"])
+        .env(ALONE, "1")
+        .env("TIDEMILL_TEST_BACKEND", bench.backend().name())
+        .output()
+        .unwrap();
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && text.contains("1 passed"),
+        "{text}"
+    );
+    Ok(())
+}
+
+fn endless_line_alone(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let (live, rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+    let (mut client, _) = server.accept().unwrap();
+    let before = peak_kib();
+    let megabyte = vec![b'x'; 1 << 20];
+    client.write_all(b"before\n").unwrap();
+    for _ in 0..64 {
+        client.write_all(&megabyte).unwrap();
+    }
+    client.write_all(b"\nafter\n").unwrap();
+    assert_eq!(gather(&live, &rows, 2), ["before", "after"]);
+    if let (Some(before), Some(after)) = (before, peak_kib()) {
+        assert!(after - before < 24 << 10, "{} KiB more", after - before);
+    }
+    Ok(())
+}
+
+fn stop_while_silent(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let (live, _rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+    let _client = server.accept().unwrap();
+    live.running.stop(tidemill_streaming::Stop::gracefully())?;
+    let last = live.events.into_iter().last();
+    assert!(
+        matches!(last, Some(StreamEvent::ReceiverStopped(_))),
+        "{last:?}"
+    );
+    Ok(())
+}
+
+fn idle(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let options = SocketOptions {
+        idle_timeout: Some(std::time::Duration::from_secs(30)),
+        ..SocketOptions::default()
+    };
+    let (live, _rows) = lines(bench, "127.0.0.1", port, options);
+    let _silent = server.accept().unwrap();
+    let _next = again(&live, &server);
+    assert!(told(&live).contains("nothing came for the idle timeout"));
+    Ok(())
 }

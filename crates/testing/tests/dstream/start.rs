@@ -20,7 +20,13 @@ pub(crate) fn cases() -> Vec<Case> {
         // S-058
         local_case("streams_of_two_contexts_are_refused_at_start", two_contexts),
         local_case("two_operators_of_one_name_are_refused", equal_names),
+        // S-038
         driver_case("a_capture_is_refused_at_start_with_its_line", capture),
+        // S-040
+        driver_case(
+            "a_stream_inside_a_closure_stays_in_the_process",
+            stream_in_closure,
+        ),
         driver_case("data_handed_over_passes_the_check", handed_over),
         driver_case("a_capture_nobody_needs_is_not_refused", unused_capture),
         // S-033
@@ -29,7 +35,7 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("the_first_batch_is_at_the_next_multiple", first_batch),
         // S-169
         local_case("missed_batch_times_are_made_up_for_in_order", missed_ticks),
-        // S-032
+        // S-032 S-019
         local_case("two_programs_share_a_context", two_programs),
         local_case("a_stop_leaves_the_jobs_of_others_alone", jobs_of_others),
         // S-057
@@ -159,6 +165,25 @@ fn capture(bench: &Bench) -> Outcome {
             let place = format!("filter at {}:{line}", file!());
             assert_eq!(error.fact("operator"), Some(place.as_str()));
             assert!(error.message().contains(".with(data)"), "{error}");
+        }
+    }
+    Ok(())
+}
+
+fn stream_in_closure(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let stream = program.queue(vec![vec![1, 2]]);
+    let inner = stream.clone();
+    let _rows = collect(&stream.map(move |x| inner.slide_duration().as_millis() as i32 + x));
+    match program.try_start() {
+        Ok(_) => assert!(bench.is_local()),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Invalid);
+            assert!(
+                error
+                    .fact("operator")
+                    .is_some_and(|operator| operator.starts_with("map at "))
+            );
         }
     }
     Ok(())

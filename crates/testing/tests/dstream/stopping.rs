@@ -20,6 +20,11 @@ pub(crate) fn cases() -> Vec<Case> {
         // S-192
         local_case("a_graceful_stop_ends_at_its_deadline", deadline),
         local_case("a_handle_keeps_the_deadline_too", handle_deadline),
+        // S-170
+        local_case(
+            "a_graceful_stop_ends_with_a_batch_at_the_next_multiple",
+            last_batch,
+        ),
         // S-193
         local_case("a_graceful_stop_right_after_start_ends", right_after_start),
         local_case("a_second_graceful_stop_is_as_patient", second_graceful),
@@ -67,6 +72,25 @@ fn graceful(bench: &Bench) -> Outcome {
         let unique = seen.iter().filter(|x| **x >= 1_000).count();
         assert!(unique <= 200);
     }
+    Ok(())
+}
+
+fn last_batch(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (feed, receiver) = fed();
+    let (sender, rows) = channel();
+    program
+        .ssc
+        .receiver_stream(receiver)
+        .for_each_rdd(move |rdd, time| Ok(sender.send((time.as_ms(), rdd.collect()?))?));
+    let live = program.start();
+    live.tick();
+    live.clock.advance(BATCH / 2);
+    feed.store([1, 2]);
+    live.running.stop(Stop::gracefully())?;
+    live.clock.advance(5 * BATCH);
+    let seen: Vec<(i64, Vec<u64>)> = rows.into_iter().collect();
+    assert_eq!(seen, [(1_000, vec![]), (2_000, vec![1, 2])]);
     Ok(())
 }
 

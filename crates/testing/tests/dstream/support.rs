@@ -68,7 +68,7 @@ pub(crate) fn local_case(name: &'static str, run: fn(&Bench) -> Outcome) -> Case
 
 /// Runs all cases; `TIDEMILL_TEST_BACKEND` names the backends that are wanted, and
 /// `TIDEMILL_TEST_SEED` moves the faults of the faulty ones.
-pub(crate) fn run(cases: Vec<Case>) -> ! {
+pub(crate) fn run(cases: &[Case]) -> ! {
     let arguments = Arguments::from_args();
     let wanted = std::env::var("TIDEMILL_TEST_BACKEND").ok();
     let backends = Backends::named(wanted.as_deref()).expect("TIDEMILL_TEST_BACKEND");

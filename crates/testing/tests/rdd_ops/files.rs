@@ -1,7 +1,7 @@
 //! `text_file`.
 
 use tempfile::TempDir;
-use tidemill_core::{Context, ErrorKind, Rdd, Text};
+use tidemill_core::{Context, ErrorKind, PairRdd, Rdd, Text};
 
 use crate::support::{Bench, Case, Outcome, case};
 
@@ -21,9 +21,33 @@ pub(crate) fn cases() -> Vec<Case> {
         case("files_without_bytes_have_no_partitions", empty_files),
         // C-041
         case("a_folder_in_a_folder_is_refused", nested_folder),
+        case("a_path_that_appears_late_is_not_an_empty_result", late_path),
         // C-042
         case("a_deleted_file_fails_the_next_action", deleted_file),
     ]
+}
+
+/// Both sides of a shuffle settle the number of map tasks when it is defined.
+fn late_path(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let folder = folder(&[]);
+    let path = folder.path().join("late.txt");
+    let pairs = ctx
+        .text_file(&path.display().to_string())
+        .map(|line| (line, 1));
+    let (counts, joined) = (pairs.reduce_by_key(|a, b| a + b), pairs.join(&pairs));
+    std::fs::write(&path, "a\na\n").unwrap();
+    for error in [counts.count().unwrap_err(), joined.count().unwrap_err()] {
+        assert!(
+            error.to_string().contains("Input path does not exist"),
+            "{error}"
+        );
+    }
+    assert_eq!(
+        pairs.reduce_by_key(|a, b| a + b).collect().unwrap(),
+        [("a".into(), 2)]
+    );
+    Ok(())
 }
 
 fn folder(files: &[(&str, &str)]) -> TempDir {

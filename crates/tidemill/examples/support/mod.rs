@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use tidemill::core::ErrorKind;
 use tidemill::prelude::*;
 use tidemill::streaming::{StopHandle, StreamEvent, render_into};
 
@@ -36,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, default_value_t = 1_000)]
     batch_ms: u64,
     /// End after so many batches (and one more, when something is left).
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     max_batches: Option<u64>,
     /// Write each batch's counts to a file in this folder.
     #[arg(long)]
@@ -109,7 +110,10 @@ impl Options {
         running.stop(Stop::gracefully())?;
         // A closed terminal is no reason to fail.
         let _ = writeln!(std::io::stdout(), "{summary}");
-        result
+        match result {
+            Err(error) if error.kind() == ErrorKind::Closed => Ok(()),
+            result => result,
+        }
     }
 }
 
