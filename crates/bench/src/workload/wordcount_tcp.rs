@@ -23,7 +23,7 @@ use crate::report::{Report, Round};
 use crate::stopwatch::timed;
 
 /// How often the feeder sends the text: more than 20 s of data at a third of the limit.
-const PASSES: u64 = 18;
+const PASSES: u64 = 24;
 /// Batches that are not counted: connections are made, pages are touched for the first time.
 const LEFT_OUT: usize = 2;
 const BATCH: Duration = Duration::from_secs(1);
