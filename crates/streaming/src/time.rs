@@ -1,5 +1,6 @@
 //! Instants of a stream: `Time` and `Interval`. Spans are `std::time::Duration`.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::time::Duration;
@@ -30,6 +31,12 @@ pub(crate) fn as_ms(span: Duration) -> i64 {
 /// Whether `span` is a whole number of `unit`s.
 pub(crate) fn is_multiple(span: Duration, unit: Duration) -> bool {
     !unit.is_zero() && span.as_nanos().is_multiple_of(unit.as_nanos())
+}
+
+/// Takes out what belongs to times up to and with `time`.
+pub(crate) fn take_until<V>(by_time: &mut BTreeMap<Time, V>, time: Time) -> BTreeMap<Time, V> {
+    let later = by_time.split_off(&Time(time.0.saturating_add(1)));
+    std::mem::replace(by_time, later)
 }
 
 impl Time {

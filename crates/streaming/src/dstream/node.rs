@@ -9,7 +9,7 @@ use tidemill_core::travel::Image;
 use tidemill_core::{Data, Error, Operator, Rdd, Result, StorageLevel};
 
 use crate::listener::InputInfo;
-use crate::time::{Time, is_multiple};
+use crate::time::{Time, is_multiple, take_until};
 
 /// Work of one output for one batch.
 pub(crate) type Job = Box<dyn FnOnce() -> Result<()> + Send>;
@@ -186,10 +186,7 @@ impl<T: Data> AnyStream for Stream<T> {
     }
 
     fn forget(&self, time: Time, unpersist: bool) {
-        let mut remembered = self.remembered.lock();
-        let kept = remembered.split_off(&Time::from_ms(time.as_ms().saturating_add(1)));
-        let forgotten = std::mem::replace(&mut *remembered, kept);
-        drop(remembered);
+        let forgotten = take_until(&mut self.remembered.lock(), time);
         if unpersist {
             for rdd in forgotten.values() {
                 rdd.unpersist();

@@ -14,7 +14,7 @@ use crate::listener::{InputInfo, ReceiverInfo, StreamEvent};
 use crate::notice::tell;
 use crate::receiver::{BlockReceiver, Channel, StoredBlock};
 use crate::scheduler::mark_own_thread;
-use crate::time::{Time, as_ms};
+use crate::time::{Time, as_ms, take_until};
 
 /// A receiver and the blocks it has stored.
 pub(crate) struct ReceiverInput<R: BlockReceiver> {
@@ -119,10 +119,7 @@ impl<R: BlockReceiver> AnyInput for ReceiverInput<R> {
     }
 
     fn forget(&self, time: Time) {
-        let mut allocated = self.allocated.lock();
-        let kept = allocated.split_off(&Time::from_ms(time.as_ms().saturating_add(1)));
-        let forgotten = std::mem::replace(&mut *allocated, kept);
-        drop(allocated);
+        let forgotten = take_until(&mut self.allocated.lock(), time);
         let ids = forgotten.values().flatten().map(|block| block.id);
         self.ctx.blocks().remove(&mut ids.into_iter());
     }

@@ -11,6 +11,8 @@
 mod failures;
 mod feed;
 mod graph;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod inputs;
 mod joins;
 mod lifecycle;
@@ -44,5 +46,5 @@ fn main() {
         socket_faults::cases(),
     ];
     let cases: Vec<support::Case> = cases.into_iter().flatten().collect();
-    support::run(&cases);
+    support::run(cases);
 }

@@ -1,21 +1,19 @@
 //! What the cases share: the bench a case runs on, and a stream on a clock of its own.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use libtest_mimic::{Arguments, Failed, Trial};
 use tidemill_core::{Context, Data, Error, ManualClock};
 use tidemill_streaming::{
     BatchInfo, DStream, QueueMode, RddQueue, ReceiverInfo, Running, StreamEvent, StreamSettings,
     StreamingContext,
 };
-use tidemill_testing::{Backends, BatchTable, TestBackend};
+use tidemill_testing::{BatchTable, TestBackend};
 
-/// How a case ends.
-pub(crate) type Outcome = Result<(), Error>;
+use crate::harness::{self, Claim};
+
+pub(crate) use crate::harness::Outcome;
 
 /// What hangs for this long, on the machine's clock, has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -27,24 +25,15 @@ pub(crate) const BATCH: Duration = Duration::from_secs(1);
 pub(crate) struct Case {
     name: &'static str,
     run: fn(&Bench) -> Outcome,
-    backends: &'static [&'static str],
+    backends: Option<&'static [&'static str]>,
 }
-
-const EVERYWHERE: &[&str] = &[
-    "local",
-    "loopback",
-    "loopback-process",
-    "loopback-lossy",
-    "process-lossy",
-    "process-killed",
-];
 
 /// A claim about what tasks do: on every backend.
 pub(crate) fn case(name: &'static str, run: fn(&Bench) -> Outcome) -> Case {
     Case {
         name,
         run,
-        backends: EVERYWHERE,
+        backends: None,
     }
 }
 
@@ -53,7 +42,7 @@ pub(crate) fn driver_case(name: &'static str, run: fn(&Bench) -> Outcome) -> Cas
     Case {
         name,
         run,
-        backends: &["local", "loopback"],
+        backends: Some(&["local", "loopback"]),
     }
 }
 
@@ -62,52 +51,18 @@ pub(crate) fn local_case(name: &'static str, run: fn(&Bench) -> Outcome) -> Case
     Case {
         name,
         run,
-        backends: &["local"],
+        backends: Some(&["local"]),
     }
 }
 
-/// Runs all cases; `TIDEMILL_TEST_BACKEND` names the backends that are wanted, and
-/// `TIDEMILL_TEST_SEED` moves the faults of the faulty ones.
-pub(crate) fn run(cases: &[Case]) -> ! {
-    let arguments = Arguments::from_args();
-    let wanted = std::env::var("TIDEMILL_TEST_BACKEND").ok();
-    let backends = Backends::named(wanted.as_deref()).expect("TIDEMILL_TEST_BACKEND");
-    let seed = std::env::var("TIDEMILL_TEST_SEED").map_or(0, |seed| {
-        seed.parse::<u64>().expect("TIDEMILL_TEST_SEED is a number")
+/// Runs all cases on those of their backends that are wanted.
+pub(crate) fn run(cases: Vec<Case>) -> ! {
+    let claims = cases.into_iter().map(|case| Claim {
+        name: case.name,
+        backends: case.backends,
+        show: Box::new(move |backend| (case.run)(&Bench { backend })),
     });
-    let trials = backends
-        .iter()
-        .flat_map(|backend| {
-            let mine = cases
-                .iter()
-                .filter(|c| c.backends.contains(&backend.name()));
-            mine.map(move |case| trial(case, *backend, seed))
-        })
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit()
-}
-
-fn trial(case: &Case, backend: TestBackend, seed: u64) -> Trial {
-    let mut hasher = DefaultHasher::new();
-    case.name.hash(&mut hasher);
-    let backend = backend.salted(hasher.finish() ^ seed);
-    let run = case.run;
-    let checked = move || {
-        let message = match catch_unwind(AssertUnwindSafe(|| run(&Bench { backend }))) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.report(),
-            Err(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_default(),
-        };
-        let faults = backend.faults().map_or(String::new(), |faults| {
-            format!("\n{faults}; the same again with TIDEMILL_TEST_SEED={seed}")
-        });
-        Err(Failed::from(format!("{message}{faults}")))
-    };
-    Trial::test(case.name, checked).with_kind(backend.name())
+    harness::run(claims)
 }
 
 /// What a case runs on.

@@ -10,6 +10,8 @@
 mod actions;
 mod failures;
 mod files;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod jobs;
 mod narrow;
 mod pairs;
@@ -34,5 +36,5 @@ fn main() {
         failures::cases(),
         travel::cases(),
     ];
-    support::run(&cases.into_iter().flatten().collect::<Vec<_>>());
+    support::run(cases.into_iter().flatten().collect());
 }

@@ -1,15 +1,13 @@
 //! What the suites share: cases, the bench a case runs on, and a few helpers.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Failed, Trial};
-use tidemill_core::{Context, Error, Master};
-use tidemill_testing::{Backends, Recorder, TestBackend};
+use tidemill_core::{Context, Master};
+use tidemill_testing::{Recorder, TestBackend};
 
-/// How a case ends.
-pub(crate) type Outcome = Result<(), Error>;
+use crate::harness::{self, Claim};
+
+pub(crate) use crate::harness::Outcome;
 
 /// One claim, shown on every backend.
 pub(crate) struct Case {
@@ -22,43 +20,13 @@ pub(crate) fn case(name: &'static str, run: fn(&Bench) -> Outcome) -> Case {
     Case { name, run }
 }
 
-/// Runs all cases on all backends; `TIDEMILL_TEST_BACKEND` names those that are wanted, and
-/// `TIDEMILL_TEST_SEED` moves the faults of the faulty ones.
-pub(crate) fn run(cases: &[Case]) -> ! {
-    let arguments = Arguments::from_args();
-    let wanted = std::env::var("TIDEMILL_TEST_BACKEND").ok();
-    let backends = Backends::named(wanted.as_deref()).expect("TIDEMILL_TEST_BACKEND");
-    let seed = std::env::var("TIDEMILL_TEST_SEED").map_or(0, |seed| {
-        seed.parse::<u64>().expect("TIDEMILL_TEST_SEED is a number")
-    });
-    let trials = backends
-        .iter()
-        .flat_map(|backend| cases.iter().map(move |case| trial(case, *backend, seed)))
-        .collect();
-    libtest_mimic::run(&arguments, trials).exit()
-}
-
-fn trial(case: &Case, backend: TestBackend, seed: u64) -> Trial {
-    let mut hasher = DefaultHasher::new();
-    case.name.hash(&mut hasher);
-    let backend = backend.salted(hasher.finish() ^ seed);
-    let run = case.run;
-    let checked = move || {
-        let message = match catch_unwind(AssertUnwindSafe(|| run(&Bench { backend }))) {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(error)) => error.report(),
-            Err(panic) => panic
-                .downcast_ref::<String>()
-                .cloned()
-                .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-                .unwrap_or_default(),
-        };
-        let faults = backend.faults().map_or(String::new(), |faults| {
-            format!("\n{faults}; the same again with TIDEMILL_TEST_SEED={seed}")
-        });
-        Err(Failed::from(format!("{message}{faults}")))
-    };
-    Trial::test(case.name, checked).with_kind(backend.name())
+/// Runs all cases on all backends that are wanted.
+pub(crate) fn run(cases: Vec<Case>) -> ! {
+    harness::run(cases.into_iter().map(|Case { name, run }| Claim {
+        name,
+        backends: None,
+        show: Box::new(move |backend| run(&Bench { backend })),
+    }))
 }
 
 /// What a case runs on.
