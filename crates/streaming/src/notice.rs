@@ -7,7 +7,9 @@ use tidemill_core::Error;
 /// Writes one line to standard error, unless the program listens to log events: then it has heard.
 pub(crate) fn tell(what: &str, error: &Error) {
     if !tracing::dispatcher::has_been_set() {
-        // A closed terminal is no reason to fail.
-        let _ = writeln!(std::io::stderr(), "tidemill: {what}: {}", error.report());
+        // Written in one piece: standard error is not buffered, and other programs' lines may share
+        // it. A closed terminal is no reason to fail.
+        let line = format!("tidemill: {what}: {}\n", error.report());
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }
