@@ -15,6 +15,7 @@ use clap::Args;
 use crate::Outcome;
 use crate::workspace::Workspace;
 use log::Log;
+use pipe::Line;
 use record::{Ending, TestRun};
 
 /// What can be chosen about a test run.
@@ -45,8 +46,13 @@ fn workspace_tests(workspace: &Workspace, options: &Options) -> Result<Vec<TestR
     if let Some(backend) = &options.backend {
         command.env("TIDEMILL_TEST_BACKEND", backend);
     }
+    // The suites let tasks panic by the hundred, and a panic's own line says where it stood.
+    command.env("RUST_BACKTRACE", "0");
     let mut log = Log::default();
-    let ending = pipe::stream(command, |line| log.line(line))?;
+    let ending = pipe::stream(&mut command, |line| match line {
+        Line::Output(bytes) => log.line(&text(bytes)),
+        Line::Error(bytes) => log.error_line(&text(bytes)),
+    })?;
     let mut runs = log.finish();
     if ending.left_running {
         runs.push(TestRun::failed(
@@ -62,6 +68,10 @@ fn workspace_tests(workspace: &Workspace, options: &Options) -> Result<Vec<TestR
         ));
     }
     Ok(runs)
+}
+
+fn text(line: &[u8]) -> String {
+    String::from_utf8_lossy(line).trim_end().to_owned()
 }
 
 /// The README's own program builds as a user would build it. Counts as one test.

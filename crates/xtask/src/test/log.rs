@@ -1,6 +1,10 @@
-//! Reads what `cargo test` prints: which program runs, each test's outcome, and the program's own totals.
+//! Reads what `cargo test` prints: which programs run, each test's outcome, and each program's own totals.
 //!
-//! The stable runners print for people. So nothing is believed twice: each program's totals are compared with the
+//! Cargo names its programs on standard error, the runners tell outcomes on standard output, and each is read from
+//! its own pipe: what tests write to standard error cannot tear an outcome apart. The two meet only at the end, by
+//! order: a program prints one group of outcomes, and doctests, which cargo runs last, as many as they like.
+//!
+//! The stable runners print for people. So nothing is believed twice: each group's totals are compared with the
 //! outcomes found, and a program that ends without totals is itself a failure.
 
 use crate::test::record::{Ending, TestRun};
@@ -8,65 +12,110 @@ use crate::test::record::{Ending, TestRun};
 /// What has been understood so far.
 #[derive(Default)]
 pub(crate) struct Log {
-    runs: Vec<TestRun>,
-    program: Option<Program>,
+    programs: Vec<String>,
+    groups: Vec<Group>,
 }
 
-/// The test program that is running.
-struct Program {
-    name: String,
-    /// Where this group's tests begin in `runs`; a doctest program prints several groups.
-    group_start: usize,
+/// What stands between `running 3 tests` and `test result:`.
+#[derive(Default)]
+struct Group {
+    outcomes: Vec<Outcome>,
     /// A test whose outcome is not on the same line, because something printed in between.
     pending: Option<(String, String)>,
     /// Between `failures:` and the totals stands what tests printed.
     in_failures: bool,
-    has_totals: bool,
+    totals: Option<String>,
 }
 
+/// One test as the runner tells it.
+struct Outcome {
+    kind: String,
+    test: String,
+    ending: Ending,
+}
+
+/// The program that doctests are said to run in: their names begin with their file.
+const DOCTESTS: &str = "doc";
+
 impl Log {
-    /// Takes one line of the merged output.
+    /// Takes one line of standard error.
+    pub(crate) fn error_line(&mut self, line: &str) {
+        self.programs.extend(program_name(&without_colours(line)));
+    }
+
+    /// Takes one line of standard output.
     pub(crate) fn line(&mut self, line: &str) {
         let line = without_colours(line);
-        if let Some(name) = program_name(&line) {
-            self.end_program();
-            let group_start = self.runs.len();
-            self.program = Some(Program {
-                name,
-                group_start,
-                pending: None,
-                in_failures: false,
-                has_totals: false,
-            });
-        } else if let Some(totals) = line.strip_prefix("test result: ") {
-            self.check_totals(totals);
-        } else if let Some(program) = &mut self.program {
-            self.runs.extend(program.outcome(&line));
+        let is_open = self.groups.last().is_some_and(|group| group.in_failures);
+        if is_start(&line) && !is_open {
+            self.groups.push(Group::default());
+        } else if let Some(group) = self.groups.last_mut() {
+            group.line(&line);
         }
     }
 
     /// The outcomes, after the last line.
-    pub(crate) fn finish(mut self) -> Vec<TestRun> {
-        self.end_program();
-        self.runs
+    pub(crate) fn finish(self) -> Vec<TestRun> {
+        let silent = self.programs.iter().skip(self.groups.len());
+        let silent: Vec<TestRun> = silent.map(|program| without_result(program)).collect();
+        let names = self.programs.iter().map(String::as_str);
+        let names = names.chain(std::iter::repeat(DOCTESTS));
+        let told = names
+            .zip(self.groups)
+            .flat_map(|(program, group)| group.finish(program));
+        told.chain(silent).collect()
     }
+}
 
-    fn end_program(&mut self) {
-        if let Some(program) = self.program.take().filter(|program| !program.has_totals) {
-            self.runs.push(TestRun::failed(
-                &program.name,
-                "(ended without a test result)",
-            ));
+impl Group {
+    fn line(&mut self, line: &str) {
+        if let Some(totals) = line.strip_prefix("test result: ") {
+            self.totals = Some(totals.to_owned());
+            self.in_failures = false;
+        } else if line == "failures:" {
+            self.in_failures = true;
+        } else if !self.in_failures && self.totals.is_none() {
+            let outcome = self.outcome(line);
+            self.outcomes.extend(outcome);
         }
     }
 
-    fn check_totals(&mut self, totals: &str) {
-        let Some(program) = &mut self.program else {
-            return;
+    /// The outcome that this line completes, if any.
+    fn outcome(&mut self, line: &str) -> Option<Outcome> {
+        if let Some((kind, test, rest)) = test_line(line) {
+            self.pending = Some((kind.to_owned(), test.to_owned()));
+            return ending(rest).and_then(|ending| self.complete(ending));
+        }
+        ending(line).and_then(|ending| self.complete(ending))
+    }
+
+    fn complete(&mut self, ending: Ending) -> Option<Outcome> {
+        let (kind, test) = self.pending.take()?;
+        let test = test.strip_suffix(" - should panic").unwrap_or(&test);
+        Some(Outcome {
+            kind,
+            test: test.to_owned(),
+            ending,
+        })
+    }
+
+    fn finish(self, program: &str) -> Vec<TestRun> {
+        let faults = match &self.totals {
+            Some(totals) => self.contradictions(program, totals),
+            None => vec![without_result(program)],
         };
-        let group = self.runs.get(program.group_start..).unwrap_or_default();
-        let count =
-            |matches: fn(&Ending) -> bool| group.iter().filter(|run| matches(&run.ending)).count();
+        let runs = self.outcomes.into_iter().map(|outcome| TestRun {
+            kind: outcome.kind,
+            ..TestRun::new(program, &outcome.test, outcome.ending)
+        });
+        runs.chain(faults).collect()
+    }
+
+    fn contradictions(&self, program: &str, totals: &str) -> Vec<TestRun> {
+        let count = |matches: fn(&Ending) -> bool| {
+            let outcomes = self.outcomes.iter();
+            outcomes.filter(|run| matches(&run.ending)).count()
+        };
         let seen = [
             ("passed", count(|ending| *ending == Ending::Passed)),
             ("failed", count(|ending| *ending == Ending::Failed)),
@@ -75,62 +124,34 @@ impl Log {
                 count(|ending| matches!(ending, Ending::Ignored(_))),
             ),
         ];
-        for (label, seen) in seen {
-            let said = total(totals, label);
-            if said != Some(seen) {
+        let wrong = seen
+            .into_iter()
+            .map(|(label, seen)| (label, seen, total(totals, label)))
+            .filter(|(_, seen, said)| *said != Some(*seen));
+        wrong
+            .map(|(label, seen, said)| {
                 let said = said.map_or(String::from("no"), |number| number.to_string());
                 let test = format!("(its totals say {said} {label}, its lines {seen})");
-                self.runs.push(TestRun::failed(&program.name, &test));
-            }
-        }
-        program.group_start = self.runs.len();
-        program.pending = None;
-        program.in_failures = false;
-        program.has_totals = true;
+                TestRun::failed(program, &test)
+            })
+            .collect()
     }
 }
 
-impl Program {
-    /// The outcome that this line completes, if any.
-    fn outcome(&mut self, line: &str) -> Option<TestRun> {
-        if line.starts_with("running ") && line.trim_end_matches('s').ends_with(" test") {
-            // A new group, whose totals have to follow.
-            self.has_totals = false;
-            return None;
-        }
-        if line == "failures:" {
-            self.in_failures = true;
-        }
-        if self.in_failures {
-            return None;
-        }
-        if let Some((kind, test, rest)) = test_line(line) {
-            if let Some(ending) = ending(rest) {
-                return Some(self.run(kind, test, ending));
-            }
-            self.pending = Some((kind.to_owned(), test.to_owned()));
-            return None;
-        }
-        let ending = ending(line)?;
-        let (kind, test) = self.pending.take()?;
-        Some(self.run(&kind, &test, ending))
-    }
-
-    fn run(&mut self, kind: &str, test: &str, ending: Ending) -> TestRun {
-        self.pending = None;
-        let test = test.strip_suffix(" - should panic").unwrap_or(test);
-        TestRun {
-            kind: kind.to_owned(),
-            ..TestRun::new(&self.name, test, ending)
-        }
-    }
+fn without_result(program: &str) -> TestRun {
+    TestRun::failed(program, "(ended without a test result)")
 }
 
-/// `     Running tests/ops.rs (…/deps/ops-0123456789abcdef)` or `   Doc-tests tidemill_core`.
+/// `running 3 tests`
+fn is_start(line: &str) -> bool {
+    let count = line
+        .strip_prefix("running ")
+        .and_then(|rest| rest.split_once(" test"));
+    count.is_some_and(|(count, rest)| count.parse::<usize>().is_ok() && matches!(rest, "" | "s"))
+}
+
+/// `     Running tests/ops.rs (…/deps/ops-0123456789abcdef)`
 fn program_name(line: &str) -> Option<String> {
-    if let Some(name) = line.strip_prefix("   Doc-tests ") {
-        return Some(format!("doc:{name}"));
-    }
     let path = line
         .strip_prefix("     Running ")?
         .strip_suffix(')')?
@@ -201,8 +222,10 @@ mod tests {
         "     Running unittests src/lib.rs (/t/debug/deps/tidemill_core-0123456789abcdef)";
     const SUITE: &str = "     Running tests/ops.rs (/t/debug/deps/ops-fedcba9876543210)";
 
-    fn outcomes(lines: &[&str]) -> Vec<String> {
+    /// What a log says that cargo wrote to standard error, and the runners to standard output.
+    fn outcomes(programs: &[&str], lines: &[&str]) -> Vec<String> {
         let mut log = Log::default();
+        programs.iter().for_each(|line| log.error_line(line));
         lines.iter().for_each(|line| log.line(line));
         log.finish()
             .iter()
@@ -212,16 +235,14 @@ mod tests {
 
     #[test]
     fn unit_tests_are_named_by_crate_and_suites_by_file() {
-        let seen = outcomes(&[
-            "   Compiling tidemill-core v0.1.0",
-            UNIT,
+        let programs = ["   Compiling tidemill-core v0.1.0", UNIT, SUITE];
+        let lines = [
             "",
             "running 2 tests",
             "test rdd::map::tests::keeps_order ... ok",
             "test rdd::map::tests::refuses - should panic ... ok",
             "",
             "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
-            SUITE,
             "running 3 tests",
             "test [local]    map    ... ok",
             "test [loopback] map    ... FAILED",
@@ -229,9 +250,9 @@ mod tests {
             "failures:",
             "test nothing ... ok",
             "test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out",
-        ]);
+        ];
         assert_eq!(
-            seen,
+            outcomes(&programs, &lines),
             [
                 "tidemill_core::rdd::map::tests::keeps_order: Passed",
                 "tidemill_core::rdd::map::tests::refuses: Passed",
@@ -244,8 +265,7 @@ mod tests {
 
     #[test]
     fn what_tests_print_hides_no_outcome() {
-        let seen = outcomes(&[
-            SUITE,
+        let lines = [
             "running 3 tests",
             "test split ... Time: 1000 ms",
             "(hello,3)",
@@ -255,9 +275,9 @@ mod tests {
             "FAILED",
             "test slow has been running for over 60 seconds",
             "test result: FAILED. 2 passed; 1 failed; 0 ignored; 0 measured",
-        ]);
+        ];
         assert_eq!(
-            seen,
+            outcomes(&[SUITE], &lines),
             [
                 "ops::split: Passed",
                 "ops::glued: Passed",
@@ -268,7 +288,7 @@ mod tests {
 
     #[test]
     fn a_program_that_ends_without_totals_has_failed() {
-        let seen = outcomes(&[UNIT, "running 1 test", "error: test failed", SUITE]);
+        let seen = outcomes(&[UNIT, "error: test failed", SUITE], &["running 1 test"]);
         let expected = "(ended without a test result): Failed";
         assert_eq!(
             seen,
@@ -281,12 +301,12 @@ mod tests {
 
     #[test]
     fn totals_that_contradict_the_lines_are_a_failure() {
-        let seen = outcomes(&[
-            UNIT,
+        let lines = [
             "running 2 tests",
             "test a ... ok",
             "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured",
-        ]);
+        ];
+        let seen = outcomes(&[UNIT], &lines);
         assert_eq!(seen.len(), 2, "{seen:?}");
         assert!(
             seen[1].contains("totals say 2 passed, its lines 1"),
@@ -295,32 +315,36 @@ mod tests {
     }
 
     #[test]
-    fn each_group_of_a_doctest_program_has_its_own_totals() {
-        let seen = outcomes(&[
-            "   Doc-tests tidemill_core",
+    fn doctests_come_in_groups_with_their_own_totals() {
+        let lines = [
+            "running 1 test",
+            "test map::tests::keeps_order ... ok",
+            "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured",
             "running 1 test",
             "test crates/core/src/lib.rs - (line 3) ... ok",
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured",
             "running 1 test",
             "test crates/core/src/lib.rs - (line 9) - compile fail ... ok",
             "test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured",
-        ]);
-        assert_eq!(seen.len(), 2, "{seen:?}");
+        ];
         assert_eq!(
-            seen[0],
-            "doc:tidemill_core::crates/core/src/lib.rs - (line 3): Passed"
+            outcomes(&[UNIT, "   Doc-tests tidemill_core"], &lines),
+            [
+                "tidemill_core::map::tests::keeps_order: Passed",
+                "doc::crates/core/src/lib.rs - (line 3): Passed",
+                "doc::crates/core/src/lib.rs - (line 9) - compile fail: Passed",
+            ]
         );
     }
 
     #[test]
     fn colours_change_nothing() {
-        let line = "\u{1b}[0m\u{1b}[1m\u{1b}[32m     Running\u{1b}[0m tests/ops.rs (/t/ops-fedcba9876543210)";
-        let seen = outcomes(&[
-            line,
+        let program = "\u{1b}[0m\u{1b}[1m\u{1b}[32m     Running\u{1b}[0m tests/ops.rs (/t/ops-fedcba9876543210)";
+        let lines = [
             "running 1 test",
             "test a ... \u{1b}[32mok\u{1b}[m",
             "test result: \u{1b}[32mok\u{1b}[0m. 1 passed; 0 failed; 0 ignored; 0 measured",
-        ]);
-        assert_eq!(seen.len(), 1, "{seen:?}");
+        ];
+        assert_eq!(outcomes(&[program], &lines), ["ops::a: Passed"]);
     }
 }

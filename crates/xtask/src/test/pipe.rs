@@ -1,12 +1,12 @@
-//! A child's standard output and error through one pipe, line by line and in the order they were written.
+//! A child's standard output and standard error, each through a pipe of its own, passed on line by line.
 
-use std::io::{self, BufRead, BufReader, PipeReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::Duration;
 
-/// How long the pipe may stay open and silent after the child has ended.
+/// How long a pipe may stay open and silent after the child has ended.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// How often a silent child is looked at.
@@ -16,20 +16,33 @@ const TICK: Duration = Duration::from_millis(250);
 pub(super) struct ChildEnding {
     /// Its exit status was zero.
     pub(super) success: bool,
-    /// A process it started outlived it and holds the pipe.
+    /// A process it started outlived it and holds a pipe.
     pub(super) left_running: bool,
 }
 
-/// Runs a command, prints each line unchanged as it comes, and shows it to `see` as text.
+/// A whole line, its end included, and where it was written.
+pub(super) enum Line {
+    Output(Vec<u8>),
+    Error(Vec<u8>),
+}
+
+/// Runs a command, prints each line unchanged to where it was written, as it comes, and shows it to `see`.
 pub(super) fn stream(
-    mut command: Command,
-    mut see: impl FnMut(&str),
+    command: &mut Command,
+    mut see: impl FnMut(&Line),
 ) -> Result<ChildEnding, String> {
-    let (mut child, reader) = spawn(&mut command).map_err(|error| error.to_string())?;
-    // The command holds the pipe's writing ends: without this the reader would never see the end.
-    drop(command);
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
     let (sender, lines) = mpsc::channel();
-    thread::spawn(move || read_lines(reader, &sender));
+    if let (Some(output), Some(errors)) = (child.stdout.take(), child.stderr.take()) {
+        let error_sender = sender.clone();
+        thread::spawn(move || read_lines(output, &sender, Line::Output));
+        thread::spawn(move || read_lines(errors, &error_sender, Line::Error));
+    }
     let left_running = pass_on(&lines, &mut child, &mut see).map_err(|error| error.to_string())?;
     let status = child.wait().map_err(|error| error.to_string())?;
     Ok(ChildEnding {
@@ -38,41 +51,30 @@ pub(super) fn stream(
     })
 }
 
-fn spawn(command: &mut Command) -> io::Result<(Child, PipeReader)> {
-    let (reader, writer) = io::pipe()?;
-    command
-        .stdin(Stdio::null())
-        .stdout(writer.try_clone()?)
-        .stderr(writer);
-    Ok((command.spawn()?, reader))
-}
-
-fn read_lines(reader: PipeReader, sender: &Sender<Vec<u8>>) {
-    let mut reader = BufReader::new(reader);
+fn read_lines(pipe: impl Read, sender: &Sender<Line>, wrap: fn(Vec<u8>) -> Line) {
+    let mut pipe = BufReader::new(pipe);
     loop {
         let mut line = Vec::new();
-        match reader.read_until(b'\n', &mut line) {
-            Ok(1..) if sender.send(line).is_ok() => {}
+        match pipe.read_until(b'\n', &mut line) {
+            Ok(1..) if sender.send(wrap(line)).is_ok() => {}
             _ => return,
         }
     }
 }
 
-/// Returns whether the child's end had to be taken for the pipe's.
+/// Returns whether the child's end had to be taken for the pipes'.
 fn pass_on(
-    lines: &Receiver<Vec<u8>>,
+    lines: &Receiver<Line>,
     child: &mut Child,
-    see: &mut impl FnMut(&str),
+    see: &mut impl FnMut(&Line),
 ) -> io::Result<bool> {
-    let mut out = io::stdout().lock();
     let mut silence = Duration::ZERO;
     loop {
         match lines.recv_timeout(TICK) {
             Ok(line) => {
                 silence = Duration::ZERO;
-                out.write_all(&line)?;
-                out.flush()?;
-                see(String::from_utf8_lossy(&line).trim_end());
+                print(&line)?;
+                see(&line);
             }
             Err(RecvTimeoutError::Disconnected) => return Ok(false),
             Err(RecvTimeoutError::Timeout) if child.try_wait()?.is_some() => {
@@ -83,5 +85,16 @@ fn pass_on(
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
+    }
+}
+
+fn print(line: &Line) -> io::Result<()> {
+    match line {
+        Line::Output(bytes) => {
+            let mut output = io::stdout().lock();
+            output.write_all(bytes)?;
+            output.flush()
+        }
+        Line::Error(bytes) => io::stderr().lock().write_all(bytes),
     }
 }

@@ -12,7 +12,7 @@ use crate::workspace::{Workspace, about, read};
 /// One test that the runner named.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct TestRun {
-    /// The program it ran in: the crate of unit tests, the file of an integration test, `doc:crate` of a doctest.
+    /// The program it ran in: the crate of unit tests, the file of an integration test, `doc` for doctests.
     pub(crate) binary: String,
     /// What the suite says about its trials in brackets, such as the backend; mostly empty.
     pub(crate) kind: String,
