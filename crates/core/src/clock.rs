@@ -25,7 +25,8 @@ pub trait Clock: Send + Sync + fmt::Debug + 'static {
     fn wait_until(&self, deadline_ms: i64, waiter: &Waiter) -> bool;
 }
 
-/// Wakes one thread that waits on a [`Clock`]; a wake-up is never lost.
+/// Wakes the threads that wait on a [`Clock`] with it; a wake-up is never lost. Clones are the same
+/// waiter.
 #[derive(Clone, Default)]
 pub struct Waiter {
     shared: Arc<(Mutex<bool>, Condvar)>,
@@ -38,7 +39,7 @@ impl Waiter {
         Self::default()
     }
 
-    /// Ends the current wait, and every later one at once.
+    /// Ends the current waits, and every later one at once.
     pub fn wake(&self) {
         let (woken, condvar) = &*self.shared;
         *woken.lock() = true;
@@ -205,10 +206,12 @@ impl Clock for ManualClock {
             condvar.wait(&mut guard);
         };
         drop(guard);
-        self.shared
-            .waiting
-            .lock()
-            .retain(|other| !Arc::ptr_eq(&other.shared, &waiter.shared));
+        let mut waiting = self.shared.waiting.lock();
+        // One entry only: another thread may wait with the same waiter.
+        let own = |other: &Waiter| Arc::ptr_eq(&other.shared, &waiter.shared);
+        if let Some(at) = waiting.iter().position(own) {
+            waiting.swap_remove(at);
+        }
         reached
     }
 }
@@ -224,6 +227,28 @@ mod tests {
         let waiting = std::thread::spawn(move || other.wait_until(100, &Waiter::new()));
         clock.advance(Duration::from_millis(100));
         assert!(waiting.join().unwrap());
+    }
+
+    #[test]
+    fn two_threads_may_wait_with_one_waiter() {
+        let (clock, waiter) = (ManualClock::new(0), Waiter::new());
+        let (sender, ends) = std::sync::mpsc::channel();
+        for deadline_ms in [10, 20] {
+            let (clock, waiter, sender) = (clock.clone(), waiter.clone(), sender.clone());
+            std::thread::spawn(move || {
+                let reached = clock.wait_until(deadline_ms, &waiter);
+                sender.send((deadline_ms, reached))
+            });
+        }
+        while clock.shared.waiting.lock().len() < 2 {
+            std::thread::yield_now();
+        }
+        for deadline_ms in [10, 20] {
+            clock.advance(Duration::from_millis(10));
+            let end = ends.recv_timeout(Duration::from_secs(60));
+            assert_eq!(end, Ok((deadline_ms, true)));
+        }
+        assert!(clock.shared.waiting.lock().is_empty());
     }
 
     #[test]
