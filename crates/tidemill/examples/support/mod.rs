@@ -29,19 +29,27 @@ pub(crate) struct Options {
     #[arg(requires = "port")]
     host: Option<String>,
     /// Its port.
+    #[arg(value_parser = clap::value_parser!(u16).range(1..), allow_negative_numbers = true)]
     port: Option<u16>,
     /// Where tasks run: local, local[N], local[*], local[N,maxFailures].
     #[arg(long, default_value = "local[2]")]
     pub(crate) master: String,
     /// How long a batch is, in milliseconds.
-    #[arg(long, default_value_t = 1_000)]
+    #[arg(long, default_value_t = 1_000, value_parser = at_least_one, allow_negative_numbers = true)]
     batch_ms: u64,
     /// End after so many batches (and one more, when something is left).
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
     max_batches: Option<u64>,
     /// Write each batch's counts to a file in this folder.
     #[arg(long)]
     save: Option<PathBuf>,
+}
+
+fn at_least_one(text: &str) -> std::result::Result<u64, &'static str> {
+    match text.parse() {
+        Ok(number @ 1..) => Ok(number),
+        _ => Err("it must be a whole number, at least 1"),
+    }
 }
 
 impl Options {
