@@ -17,6 +17,7 @@ use crate::input::{
     ReceiverInput, ReceiverStream, SourceInput,
 };
 use crate::listener::StreamListener;
+use crate::listener_bus::Listener;
 use crate::receiver::{
     BlockReceiver, Endpoint, Receiver, SocketItems, SocketOptions, SocketReceiver, UserReceiver,
 };
@@ -84,7 +85,7 @@ pub struct StreamingContext {
     batch_duration: Duration,
     settings: StreamSettings,
     shared: Arc<Shared>,
-    listeners: Mutex<Vec<Arc<dyn StreamListener>>>,
+    listeners: Mutex<Vec<Listener>>,
 }
 
 impl StreamingContext {
@@ -151,8 +152,10 @@ impl StreamingContext {
     }
 
     /// Adds a listener, which hears all events from the start on.
+    #[track_caller]
     pub fn add_listener(&self, listener: impl StreamListener) {
-        self.listeners.lock().push(Arc::new(listener));
+        let operator = Operator::new("add_listener", Location::caller());
+        self.listeners.lock().push((operator, Arc::new(listener)));
     }
 
     /// Makes `print`s defined from now on write to `out` in place of standard output.

@@ -197,11 +197,9 @@ impl Graph {
         for (stream, span) in &self.remembered {
             stream.forget(time - *span, unpersist);
         }
-        if unpersist {
-            for input in &self.inputs {
-                let span = self.span_of(input.as_ref()).unwrap_or(Duration::ZERO);
-                input.forget(time - span);
-            }
+        for input in &self.inputs {
+            let span = self.span_of(input.as_ref()).unwrap_or(Duration::ZERO);
+            input.forget(time - span, unpersist);
         }
     }
 

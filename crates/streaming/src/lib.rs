@@ -30,6 +30,7 @@ mod dstream;
 mod graph;
 mod input;
 mod listener;
+mod listener_bus;
 mod notice;
 mod receiver;
 mod running;

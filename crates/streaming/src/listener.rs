@@ -1,19 +1,14 @@
 //! Events of a running stream, for those who watch it.
 
-use std::sync::Arc;
-use std::sync::mpsc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tidemill_core::{Error, Result};
-
-use crate::scheduler::mark_own_thread;
 use crate::time::Time;
 
 /// Hears what happens, in order, on a thread of its own.
 ///
-/// A listener that panics is logged and goes on hearing; a slow one delays the other listeners,
-/// never the stream.
+/// A listener that panics is logged and goes on hearing. A slow one delays the other listeners,
+/// never the stream: when 10,000 events wait, further ones are dropped and counted; see
+/// [`StreamEvent::EventsDropped`].
 pub trait StreamListener: Send + Sync + 'static {
     /// One event.
     fn on_event(&self, event: &StreamEvent);
@@ -47,6 +42,8 @@ pub enum StreamEvent {
     OutputCompleted(OutputInfo),
     /// All jobs of a batch have ended, well or not.
     BatchCompleted(BatchInfo),
+    /// So many events are missing here, because listeners were too slow.
+    EventsDropped(u64),
 }
 
 /// A receiver, as its events tell of it.
@@ -121,51 +118,4 @@ pub struct OutputInfo {
     pub name: String,
     /// Why it failed, with causes.
     pub failure: Option<String>,
-}
-
-/// Carries events from the engine to the listeners.
-#[derive(Clone)]
-pub(crate) struct ListenerBus {
-    sender: mpsc::Sender<StreamEvent>,
-}
-
-/// The thread that listeners run on.
-pub(crate) struct ListenerThread(Mutex<Option<std::thread::JoinHandle<()>>>);
-
-impl ListenerBus {
-    pub(crate) fn start(listeners: Vec<Arc<dyn StreamListener>>) -> Result<(Self, ListenerThread)> {
-        let (sender, receiver) = mpsc::channel::<StreamEvent>();
-        let thread = std::thread::Builder::new()
-            .name("stream-listeners".to_owned())
-            .spawn(move || {
-                mark_own_thread();
-                for event in receiver {
-                    for listener in &listeners {
-                        let heard = tidemill_core::catch(|| {
-                            listener.on_event(&event);
-                            Ok(())
-                        });
-                        if let Err(error) = heard {
-                            tracing::error!(error = %error.report(), "stream listener failed");
-                        }
-                    }
-                }
-            })
-            .map_err(|e| Error::unavailable("no thread for listeners").caused_by(e))?;
-        Ok((Self { sender }, ListenerThread(Mutex::new(Some(thread)))))
-    }
-
-    pub(crate) fn post(&self, event: StreamEvent) {
-        // Nobody hears anything after the stop.
-        let _ = self.sender.send(event);
-    }
-}
-
-impl ListenerThread {
-    /// Waits until all events have been heard; every bus must be dropped before.
-    pub(crate) fn join(&self) {
-        if let Some(thread) = self.0.lock().take() {
-            let _ = thread.join();
-        }
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use tidemill_core::{Context, Error, Result, Waiter, catch};
 use crate::context::Shared;
 use crate::graph::Graph;
 use crate::input::InputEnv;
-use crate::listener::{ListenerBus, ListenerThread, StreamEvent, StreamListener};
-use crate::scheduler::{Driver, Event, is_own_thread};
+use crate::listener::StreamEvent;
+use crate::listener_bus::{Listener, ListenerBus, ListenerThread};
+use crate::scheduler::{Driver, Event, Patience, is_own_thread};
 use crate::settings::StreamSettings;
 use crate::time::{Time, as_ms};
 
@@ -28,13 +30,20 @@ pub struct Stop {
 }
 
 impl Stop {
-    /// At once: what waits is dropped, running jobs are cancelled.
+    /// At once: what waits is dropped, running jobs are cancelled. Code of the program that does
+    /// not end within [`StreamSettings::stop_patience`] is left behind.
     #[must_use]
     pub fn now() -> Self {
         Self::default()
     }
 
     /// Receivers end first, then all they received is processed, then the stream ends.
+    ///
+    /// What they stored since the last batch is processed in one more batch, whose time is the
+    /// next batch time. That lies in the future, by up to a batch interval, when the stop comes
+    /// between two batch times: the stop does not wait for it. A program that is started again
+    /// within that interval has a batch of the same time, so what is written under the name of
+    /// the batch time is written again.
     #[must_use]
     pub fn gracefully() -> Self {
         Self {
@@ -50,6 +59,7 @@ pub(crate) struct Termination {
     /// Woken by the first error and by the end.
     news: Waiter,
     over: Waiter,
+    is_context_stopped: AtomicBool,
 }
 
 impl Termination {
@@ -58,6 +68,14 @@ impl Termination {
             error: Mutex::default(),
             news: Waiter::new(),
             over: Waiter::new(),
+            is_context_stopped: AtomicBool::new(false),
+        }
+    }
+
+    /// Stops the context, unless this was done before.
+    pub(crate) fn stop_context(&self, ctx: &Context, patience: &mut Patience) {
+        if !self.is_context_stopped.swap(true, Ordering::Relaxed) {
+            patience.stop_context(ctx);
         }
     }
 
@@ -101,6 +119,7 @@ pub struct Running {
     events: Sender<Event>,
     driver: Mutex<Option<std::thread::JoinHandle<()>>>,
     listeners: ListenerThread,
+    stop_patience: Duration,
     first_batch: Time,
 }
 
@@ -110,7 +129,7 @@ impl Running {
         batch_duration: Duration,
         settings: StreamSettings,
         shared: &Arc<Shared>,
-        listeners: Vec<Arc<dyn StreamListener>>,
+        listeners: Vec<Listener>,
     ) -> Result<Self> {
         let termination = Arc::new(Termination::new());
         let graph = shared.graph.start(batch_duration, &termination)?;
@@ -120,6 +139,7 @@ impl Running {
         let (bus, listener_thread) = ListenerBus::start(listeners)?;
         bus.post(StreamEvent::Started(now));
         let (events, inbox) = channel();
+        let stop_patience = settings.stop_patience;
         let env = Arc::new(InputEnv {
             ctx: ctx.clone(),
             settings,
@@ -154,6 +174,7 @@ impl Running {
             events,
             driver: Mutex::new(Some(driver)),
             listeners: listener_thread,
+            stop_patience,
             first_batch: zero + batch_duration,
         })
     }
@@ -216,6 +237,11 @@ impl Running {
     /// Stops the stream and waits until it has: all threads have ended, all events are heard.
     /// Harmless when it has stopped already.
     ///
+    /// A stop at once, and a graceful one whose deadline has passed, waits for
+    /// [`StreamSettings::stop_patience`]: receivers, outputs and listeners that have not ended by
+    /// then are left behind, with a warning that names them. They can store nothing any more and
+    /// end by themselves. A graceful stop without deadline waits as long as it takes.
+    ///
     /// # Errors
     /// `Invalid` inside a listener, output or receiver, which would wait for itself. A batch that failed earlier is
     /// not an error of the stop.
@@ -227,19 +253,27 @@ impl Running {
             .with("hint", "use a StopHandle"));
         }
         self.stop_handle().stop(stop);
-        self.join();
+        self.join(stop);
         self.shared.graph.stop();
         if stop.stop_context {
-            self.ctx.stop();
+            let mut patience = Patience::new(self.ctx.clock(), self.stop_patience);
+            self.termination.stop_context(&self.ctx, &mut patience);
+            patience.tell();
         }
         Ok(())
     }
 
-    fn join(&self) {
+    fn join(&self, stop: Stop) {
         if let Some(driver) = self.driver.lock().take() {
             let _ = driver.join();
         }
-        self.listeners.join();
+        let clock = self.ctx.clock();
+        let is_patient = stop.gracefully && stop.deadline.is_none();
+        let deadline_ms = match is_patient {
+            true => i64::MAX,
+            false => clock.now_ms().saturating_add(as_ms(self.stop_patience)),
+        };
+        self.listeners.join_until(&**clock, deadline_ms);
     }
 }
 
@@ -247,7 +281,7 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.stop_handle().stop(Stop::now());
         if !is_own_thread() {
-            self.join();
+            self.join(Stop::now());
         }
     }
 }

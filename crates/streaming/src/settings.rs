@@ -23,6 +23,10 @@ pub struct StreamSettings {
     pub max_waiting_bytes: usize,
     /// Wait before a receiver that ended is started again. Default 2 s.
     pub receiver_restart_delay: Duration,
+    /// How long a stop at once waits for receivers and outputs of the program to end, and then for
+    /// listeners to hear of it; what has not ended by then is left behind, with a warning. Also
+    /// after the deadline of a graceful stop. Default 2 s.
+    pub stop_patience: Duration,
     /// Output operations that run at a time, over all batches. Default 1: strictly in order.
     pub concurrent_jobs: usize,
     /// Whether forgotten RDDs and blocks leave memory. Default true.
@@ -36,6 +40,7 @@ impl Default for StreamSettings {
             max_block_bytes: 16 << 20,
             max_waiting_bytes: 512 << 20,
             receiver_restart_delay: Duration::from_secs(2),
+            stop_patience: Duration::from_secs(2),
             concurrent_jobs: 1,
             unpersist: true,
         }

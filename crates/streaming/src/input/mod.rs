@@ -3,12 +3,13 @@
 mod offsets;
 mod queue;
 mod received;
+mod reporter;
 mod seeded;
 mod source;
 
 use std::sync::Arc;
 
-use tidemill_core::{Context, Result};
+use tidemill_core::{Clock, Context, Result};
 
 pub use offsets::{OffsetRange, OffsetReader, OffsetSource};
 pub use queue::{QueueMode, RddQueue};
@@ -20,7 +21,7 @@ pub(crate) use queue::QueueInput;
 pub(crate) use received::{ReceiverInput, ReceiverStream};
 pub(crate) use source::SourceInput;
 
-use crate::listener::ListenerBus;
+use crate::listener_bus::ListenerBus;
 use crate::settings::StreamSettings;
 use crate::time::Time;
 
@@ -46,10 +47,14 @@ pub(crate) trait AnyInput: Send + Sync {
     /// Asks the receiver to end, without waiting.
     fn stop(&self) {}
 
-    /// Waits until the receiver has ended; all it stored is a block then.
-    fn join(&self) -> Result<()> {
-        Ok(())
+    /// Waits until the receiver has ended; all it stored is a block then. `None` when it has not
+    /// by the deadline.
+    fn join_until(&self, _clock: &dyn Clock, _deadline_ms: i64) -> Option<Result<()>> {
+        Some(Ok(()))
     }
+
+    /// The stream is over: nothing can be stored any more, and what no batch has is dropped.
+    fn close(&self) {}
 
     /// Makes a block of what was stored since the last.
     fn cut(&self) {}
@@ -65,8 +70,9 @@ pub(crate) trait AnyInput: Send + Sync {
     /// The batch's jobs have ended: its blocks no longer count against the receiver.
     fn complete(&self, _time: Time) {}
 
-    /// Forgets the blocks of batches up to and with `time`.
-    fn forget(&self, _time: Time) {}
+    /// Forgets the batches up to and with `time`, and the blocks of all forgotten ones when these
+    /// leave memory.
+    fn forget(&self, _time: Time, _unpersist: bool) {}
 }
 
 /// An input that has nothing to do outside of computing a batch.

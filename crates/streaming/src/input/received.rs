@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use parking_lot::Mutex;
 use tidemill_core::scheduler::{Service, ServiceContext, ServiceHandle};
 use tidemill_core::storage::{BlockData, BlockId};
-use tidemill_core::{Context, Error, Operator, Rdd, Result, catch};
+use tidemill_core::{Clock, Context, Error, Operator, Rdd, Result, catch};
 
+use super::reporter::Reporter;
 use super::{AnyInput, InputEnv};
 use crate::dstream::node::{AnyStream, Batch, StreamNode};
-use crate::listener::{InputInfo, ReceiverInfo, StreamEvent};
-use crate::notice::tell;
-use crate::receiver::{BlockReceiver, Channel, StoredBlock};
+use crate::listener::InputInfo;
+use crate::receiver::{BlockReceiver, Channel, Report, StoredBlock};
 use crate::scheduler::mark_own_thread;
 use crate::time::{Time, as_ms, take_until};
 
@@ -22,11 +22,19 @@ pub(crate) struct ReceiverInput<R: BlockReceiver> {
     ctx: Context,
     receiver: R,
     running: OnceLock<RunningReceiver<R>>,
-    allocated: Mutex<BTreeMap<Time, Vec<StoredBlock>>>,
+    allocated: Mutex<Allocated>,
+}
+
+#[derive(Default)]
+struct Allocated {
+    batches: BTreeMap<Time, Vec<StoredBlock>>,
+    /// Blocks up to this number, without it, belong to forgotten batches but are kept.
+    num_kept: u64,
 }
 
 struct RunningReceiver<R: BlockReceiver> {
     channel: Arc<Channel<R::Buffer>>,
+    reporter: Arc<Reporter>,
     service: ServiceHandle,
 }
 
@@ -43,6 +51,15 @@ impl<R: BlockReceiver> ReceiverInput<R> {
 
     fn channel(&self) -> Option<&Arc<Channel<R::Buffer>>> {
         self.running.get().map(|running| &running.channel)
+    }
+
+    /// What was wrong with what came in may be seen only when a block is made of it.
+    fn complain(&self) {
+        if let Some(running) = self.running.get()
+            && let Some(complaint) = running.channel.complaint()
+        {
+            running.reporter.trouble(&complaint);
+        }
     }
 }
 
@@ -62,15 +79,19 @@ impl<R: BlockReceiver> AnyInput for ReceiverInput<R> {
             &env.settings,
             self.receiver.buffer(),
         ));
+        let reporter = Arc::new(Reporter::new(self.id, self.name(), env));
         let supervisor = Supervisor {
             input: Arc::clone(&self),
             channel: Arc::clone(&channel),
+            reporter: Arc::clone(&reporter),
             env: Arc::clone(env),
-            last_error: Mutex::default(),
-            told: Mutex::default(),
         };
         let service = env.ctx.backend().start_service(Arc::new(supervisor))?;
-        let running = RunningReceiver { channel, service };
+        let running = RunningReceiver {
+            channel,
+            reporter,
+            service,
+        };
         self.running
             .set(running)
             .map_err(|_| Error::internal("receiver was started twice"))
@@ -83,15 +104,24 @@ impl<R: BlockReceiver> AnyInput for ReceiverInput<R> {
         }
     }
 
-    fn join(&self) -> Result<()> {
-        self.running
-            .get()
-            .map_or(Ok(()), |running| running.service.join())
+    fn join_until(&self, clock: &dyn Clock, deadline_ms: i64) -> Option<Result<()>> {
+        match self.running.get() {
+            Some(running) => running.service.join_until(clock, deadline_ms),
+            None => Some(Ok(())),
+        }
+    }
+
+    fn close(&self) {
+        if let Some(running) = self.running.get() {
+            running.reporter.close();
+            running.channel.close();
+        }
     }
 
     fn cut(&self) {
         if let Some(channel) = self.channel() {
             channel.cut();
+            self.complain();
         }
     }
 
@@ -103,25 +133,46 @@ impl<R: BlockReceiver> AnyInput for ReceiverInput<R> {
     fn allocate(&self, time: Time) {
         if let Some(channel) = self.channel() {
             channel.cut();
-            self.allocated
-                .lock()
-                .insert(time, channel.take_unallocated());
+            self.complain();
+            let blocks = channel.take_unallocated();
+            self.allocated.lock().batches.insert(time, blocks);
         }
     }
 
     fn complete(&self, time: Time) {
-        let bytes = self.allocated.lock().get(&time).map_or(0, |blocks| {
-            blocks.iter().map(|block| block.size_bytes).sum::<usize>()
-        });
+        let bytes = self
+            .allocated
+            .lock()
+            .batches
+            .get(&time)
+            .map_or(0, |blocks| {
+                blocks.iter().map(|block| block.size_bytes).sum::<usize>()
+            });
         if let Some(channel) = self.channel() {
             channel.release(bytes);
         }
     }
 
-    fn forget(&self, time: Time) {
-        let forgotten = take_until(&mut self.allocated.lock(), time);
-        let ids = forgotten.values().flatten().map(|block| block.id);
-        self.ctx.blocks().remove(&mut ids.into_iter());
+    fn forget(&self, time: Time, unpersist: bool) {
+        let (forgotten, kept) = {
+            let mut allocated = self.allocated.lock();
+            let forgotten = take_until(&mut allocated.batches, time);
+            let blocks = forgotten.into_values().flatten().map(|block| block.id);
+            let forgotten: Vec<BlockId> = blocks.collect();
+            if !unpersist {
+                // Blocks are numbered in the order of their batches: one number is all of them.
+                if let Some(BlockId::Input { number, .. }) = forgotten.last() {
+                    allocated.num_kept = number + 1;
+                }
+                return;
+            }
+            (forgotten, std::mem::take(&mut allocated.num_kept))
+        };
+        let kept = (0..kept).map(|number| BlockId::Input {
+            stream: self.id,
+            number,
+        });
+        self.ctx.blocks().remove(&mut kept.chain(forgotten));
     }
 }
 
@@ -139,6 +190,7 @@ impl<R: BlockReceiver> StreamNode<<R::Block as BlockData>::Item> for ReceiverStr
             .0
             .allocated
             .lock()
+            .batches
             .get(&time)
             .cloned()
             .unwrap_or_default();
@@ -171,58 +223,12 @@ impl<R: BlockReceiver> StreamNode<<R::Block as BlockData>::Item> for ReceiverStr
     }
 }
 
-/// What was said of a receiver's trouble last: the same is not said again for a while.
-#[derive(Default)]
-struct Told {
-    message: String,
-    at_us: u64,
-}
-
-impl Told {
-    fn is_news(&mut self, message: &str, now_us: u64) -> bool {
-        const QUIET_US: u64 = 10_000_000;
-        if self.message == message && now_us.saturating_sub(self.at_us) < QUIET_US {
-            return false;
-        }
-        message.clone_into(&mut self.message);
-        self.at_us = now_us;
-        true
-    }
-}
-
 /// Runs the receiver, again and again until the stream stops.
 struct Supervisor<R: BlockReceiver> {
     input: Arc<ReceiverInput<R>>,
     channel: Arc<Channel<R::Buffer>>,
+    reporter: Arc<Reporter>,
     env: Arc<InputEnv>,
-    last_error: Mutex<Option<String>>,
-    told: Mutex<Told>,
-}
-
-impl<R: BlockReceiver> Supervisor<R> {
-    fn info(&self, is_active: bool) -> ReceiverInfo {
-        ReceiverInfo {
-            stream_id: self.input.id,
-            name: self.input.name(),
-            is_active,
-            last_error: self.last_error.lock().clone(),
-        }
-    }
-
-    fn report(&self, error: &Error) {
-        let name = self.input.name();
-        let now_us = self.env.ctx.clock().monotonic_us();
-        if self.told.lock().is_news(error.message(), now_us) {
-            tracing::warn!(receiver = name, error = %error.report(), "receiver has trouble");
-            tell(&name, error);
-        } else {
-            tracing::debug!(receiver = name, error = %error.report(), "receiver has trouble");
-        }
-        *self.last_error.lock() = Some(error.report());
-        self.env
-            .bus
-            .post(StreamEvent::ReceiverError(self.info(true)));
-    }
 }
 
 impl<R: BlockReceiver> Service for Supervisor<R> {
@@ -232,12 +238,10 @@ impl<R: BlockReceiver> Service for Supervisor<R> {
 
     fn run(&self, service: &ServiceContext) -> Result<()> {
         mark_own_thread();
+        let reporter = &*self.reporter;
         while !service.is_stopping() {
-            self.env
-                .bus
-                .post(StreamEvent::ReceiverStarted(self.info(true)));
-            let report = |error: &Error| self.report(error);
-            let ended = catch(|| self.input.receiver.run(&self.channel, &self.env, &report));
+            reporter.started();
+            let ended = catch(|| self.input.receiver.run(&self.channel, &self.env, reporter));
             if service.is_stopping() {
                 break;
             }
@@ -246,17 +250,60 @@ impl<R: BlockReceiver> Service for Supervisor<R> {
             // Counted from the end, not from when the listeners have heard of it.
             let again = clock.now_ms().saturating_add(delay);
             if let Err(error) = ended {
-                self.report(&error);
+                reporter.trouble(&error);
             }
             clock.wait_until(again, service.stopped());
         }
         self.channel.finish();
         if let Err(error) = self.channel.take_failure() {
-            self.report(&error);
+            reporter.trouble(&error);
         }
-        self.env
-            .bus
-            .post(StreamEvent::ReceiverStopped(self.info(false)));
+        self.input.complain();
+        reporter.stopped();
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidemill_core::storage::Block;
+
+    use super::*;
+    use crate::receiver::{Endpoint, SocketOptions, SocketReceiver};
+
+    #[test]
+    fn forgotten_batches_take_no_memory_and_their_blocks_go_when_told_so() {
+        let ctx = Context::local(1).unwrap();
+        let receiver = SocketReceiver(Endpoint {
+            host: "localhost".to_owned(),
+            port: 1,
+            options: SocketOptions::default(),
+        });
+        let input = ReceiverInput::new(7, ctx.clone(), receiver);
+        let id = |number| BlockId::Input { stream: 7, number };
+        for number in 0..10 {
+            let block = Block::of(vec![number]);
+            let size_bytes = block.size_bytes();
+            ctx.blocks().put(id(number), block).unwrap();
+            let stored = StoredBlock {
+                id: id(number),
+                num_records: 1,
+                size_bytes,
+            };
+            let time = Time::from_ms(1_000 * i64::try_from(number / 2).unwrap());
+            let mut allocated = input.allocated.lock();
+            allocated.batches.entry(time).or_default().push(stored);
+        }
+        let kept = || {
+            (0..10)
+                .filter(|n| ctx.blocks().contains(id(*n)).unwrap())
+                .count()
+        };
+        input.forget(Time::from_ms(2_000), false);
+        assert_eq!((input.allocated.lock().batches.len(), kept()), (2, 10));
+        input.forget(Time::from_ms(3_000), true);
+        assert_eq!((input.allocated.lock().batches.len(), kept()), (1, 2));
+        input.forget(Time::from_ms(i64::MAX), true);
+        assert_eq!((input.allocated.lock().batches.len(), kept()), (0, 0));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tidemill_core::storage::{Block, BlockData, BlockId, BlockStore};
-use tidemill_core::{Context, Error, Result, Waiter, catch};
+use tidemill_core::{Context, Error, ErrorKind, Result, Waiter, catch};
 
 use crate::settings::StreamSettings;
 
@@ -21,6 +21,11 @@ pub(crate) trait BlockBuffer: Send + 'static {
 
     /// How much is in it, in bytes.
     fn size_bytes(&self) -> usize;
+
+    /// What was wrong with what came in, unless it was told before.
+    fn complaint(&mut self) -> Option<Error> {
+        None
+    }
 }
 
 /// A block that waits for its batch, or has one.
@@ -51,6 +56,17 @@ struct Waiting {
     bytes: usize,
     /// Why a block could not be kept, for the receiver.
     failure: Option<Error>,
+    /// The stream is over.
+    is_closed: bool,
+}
+
+impl Waiting {
+    fn check_open(&self) -> Result<()> {
+        if self.is_closed {
+            return Err(Error::new(ErrorKind::Closed, "stream has stopped"));
+        }
+        Ok(())
+    }
 }
 
 impl<B: BlockBuffer> Channel<B> {
@@ -83,21 +99,35 @@ impl<B: BlockBuffer> Channel<B> {
         self.room.notify_all();
     }
 
+    /// Ends it, whatever the receiver does: blocks that no batch has are dropped, and further ones
+    /// refused. Does not wait for the buffer, which a receiver that was left behind may hold.
+    pub(crate) fn close(&self) {
+        let dropped = {
+            let mut waiting = self.waiting.lock();
+            waiting.is_closed = true;
+            self.room.notify_all();
+            std::mem::take(&mut waiting.unallocated)
+        };
+        self.blocks
+            .remove(&mut dropped.iter().map(|block| block.id));
+    }
+
     /// Changes the buffer; cuts a block when it is full. Waits first while too much waits for its
     /// batch to end, unless the stream is stopping: what the receiver has in hand is taken.
-    pub(crate) fn append<R>(&self, change: impl FnOnce(&mut B) -> R) -> R {
-        self.wait_for_room();
+    /// `Closed` when the stream is over.
+    pub(crate) fn append<R>(&self, change: impl FnOnce(&mut B) -> R) -> Result<R> {
+        self.wait_for_room()?;
         let mut buffer = self.buffer.lock();
         let result = change(&mut buffer);
         if buffer.size_bytes() >= self.max_block_bytes {
             self.cut_locked(&mut buffer);
         }
-        result
+        Ok(result)
     }
 
     /// Stores one whole block, after what was stored before it.
     pub(crate) fn store(&self, block: B::Block) -> Result<()> {
-        self.wait_for_room();
+        self.wait_for_room()?;
         let mut buffer = self.buffer.lock();
         self.cut_locked(&mut buffer);
         self.put(block)
@@ -108,11 +138,17 @@ impl<B: BlockBuffer> Channel<B> {
         self.waiting.lock().failure.take().map_or(Ok(()), Err)
     }
 
-    fn wait_for_room(&self) {
+    /// What was wrong with what came in, unless it was told before.
+    pub(crate) fn complaint(&self) -> Option<Error> {
+        self.buffer.lock().complaint()
+    }
+
+    fn wait_for_room(&self) -> Result<()> {
         let mut waiting = self.waiting.lock();
         while waiting.bytes >= self.max_waiting_bytes && !self.stop.is_woken() {
             self.room.wait(&mut waiting);
         }
+        waiting.check_open()
     }
 
     /// Makes a block of what is in the buffer.
@@ -130,6 +166,7 @@ impl<B: BlockBuffer> Channel<B> {
     fn put(&self, block: B::Block) -> Result<()> {
         let number = {
             let mut waiting = self.waiting.lock();
+            waiting.check_open()?;
             waiting.next_number += 1;
             waiting.next_number - 1
         };
@@ -153,6 +190,11 @@ impl<B: BlockBuffer> Channel<B> {
             error.with("block", id)
         })?;
         let mut waiting = self.waiting.lock();
+        if let Err(closed) = waiting.check_open() {
+            drop(waiting);
+            self.blocks.remove(&mut std::iter::once(id));
+            return Err(closed);
+        }
         waiting.bytes += stored.size_bytes;
         waiting.unallocated.push(stored);
         Ok(())

@@ -40,13 +40,14 @@ pub(crate) struct LineCutter {
     /// The last byte was a carriage return: a line feed right after it belongs to it.
     after_return: bool,
     counts: Counts,
+    told: Counts,
 }
 
 /// What was not as it should be, since the beginning.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) dropped_lines: u64,
-    pub(crate) replaced_sequences: u64,
+struct Counts {
+    dropped_lines: u64,
+    replaced_sequences: u64,
 }
 
 impl LineCutter {
@@ -61,11 +62,8 @@ impl LineCutter {
             skipping: false,
             after_return: false,
             counts: Counts::default(),
+            told: Counts::default(),
         }
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        self.counts
     }
 
     /// Takes in the next bytes.
@@ -213,6 +211,18 @@ impl BlockBuffer for LineCutter {
     fn size_bytes(&self) -> usize {
         self.bytes.len()
     }
+
+    fn complaint(&mut self) -> Option<Error> {
+        let Counts {
+            dropped_lines,
+            replaced_sequences,
+        } = self.counts;
+        (std::mem::replace(&mut self.told, self.counts) != self.counts).then(|| {
+            Error::new(ErrorKind::Data, "input was not as it should be")
+                .with("dropped_lines", dropped_lines)
+                .with("replaced_sequences", replaced_sequences)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -265,7 +275,7 @@ mod tests {
             let (mut one, mut other) = (cutter(max_line_bytes), cutter(max_line_bytes));
             let whole = lines(&mut one, &bytes, &[(usize::MAX, false)]);
             prop_assert_eq!(lines(&mut other, &bytes, &chunks), whole);
-            prop_assert_eq!(one.counts(), other.counts());
+            prop_assert_eq!(one.counts, other.counts);
         }
     }
 
@@ -278,7 +288,7 @@ mod tests {
                 lines(&mut cutter, bytes, &[(chunk, false)]),
                 ["short", "last"]
             );
-            assert_eq!(cutter.counts().dropped_lines, 1);
+            assert_eq!(cutter.counts.dropped_lines, 1);
         }
     }
 
@@ -290,7 +300,35 @@ mod tests {
             cutter.push(&chunk).unwrap();
         }
         assert!(cutter.bytes.capacity() <= 1 << 17);
-        assert_eq!(cutter.counts().dropped_lines, 1);
+        assert_eq!(cutter.counts.dropped_lines, 1);
+    }
+
+    #[test]
+    fn a_line_of_two_gibibytes_takes_no_memory_and_the_next_one_counts() {
+        let mut cutter = cutter(1 << 20);
+        let chunk = vec![b'x'; 1 << 20];
+        cutter.push(b"before\n").unwrap();
+        for _ in 0..2_048 {
+            cutter.push(&chunk).unwrap();
+            assert!(cutter.bytes.capacity() <= 2 << 20);
+        }
+        cutter.push(b"\nafter\n").unwrap();
+        assert_eq!(cutter.counts.dropped_lines, 1);
+        assert_eq!(cutter.take().unwrap().num_records(), 2);
+    }
+
+    #[test]
+    fn what_was_wrong_is_told_once_and_with_all_of_it() {
+        let mut cutter = cutter(4);
+        assert!(cutter.complaint().is_none());
+        cutter.push(b"\xff\nmuch too long\n").unwrap();
+        cutter.take().unwrap();
+        let told = cutter.complaint().unwrap().to_string();
+        assert!(
+            told.ends_with("dropped_lines=1 replaced_sequences=1"),
+            "{told}"
+        );
+        assert!(cutter.complaint().is_none());
     }
 
     #[test]
@@ -301,7 +339,7 @@ mod tests {
             lines(&mut cutter, bytes, &[(5, false)]),
             ["caf\u{fffd}", "ok \u{fffd}\u{fffd}"]
         );
-        assert_eq!(cutter.counts().replaced_sequences, 3);
+        assert_eq!(cutter.counts.replaced_sequences, 3);
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Receivers: inputs that are pushed to.
 
 mod channel;
+mod connect;
 mod line_cutter;
 mod socket;
 mod socket_items;
@@ -19,6 +20,15 @@ pub(crate) use socket_items::SocketItems;
 pub(crate) use user::UserReceiver;
 
 use crate::input::InputEnv;
+
+/// What a receiver tells of itself while it runs.
+pub(crate) trait Report {
+    /// Something is wrong; the receiver goes on.
+    fn trouble(&self, error: &Error);
+
+    /// What was wrong is no more.
+    fn recovered(&self, news: &str);
+}
 
 /// A receiver as the engine runs it: it fills a buffer, out of which blocks are cut.
 pub(crate) trait BlockReceiver: Send + Sync + 'static {
@@ -41,6 +51,6 @@ pub(crate) trait BlockReceiver: Send + Sync + 'static {
         &self,
         channel: &std::sync::Arc<Channel<Self::Buffer>>,
         env: &InputEnv,
-        report: &dyn Fn(&Error),
+        report: &dyn Report,
     ) -> Result<()>;
 }

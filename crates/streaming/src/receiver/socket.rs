@@ -1,15 +1,16 @@
 //! `socket_text_stream`: lines from a TCP server.
 
 use std::io::Read;
-use std::net::{TcpStream, ToSocketAddrs};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_core::{Clock, Error, ErrorKind, Result, TextBlock, Waiter};
+use tidemill_core::{Clock, Error, Result, TextBlock, Waiter};
 
-use super::BlockReceiver;
 use super::channel::{BlockBuffer, Channel};
+use super::connect::{POLL, Target};
 use super::line_cutter::{LineCutter, LongLines, Utf8Policy};
+use super::{BlockReceiver, Report};
 use crate::input::InputEnv;
 use crate::time::as_ms;
 
@@ -75,9 +76,6 @@ impl SocketOptions {
     }
 }
 
-/// A read returns at least this often, to see whether the stream is stopping.
-const POLL: Duration = Duration::from_millis(50);
-
 /// Where a socket input connects to.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
@@ -110,17 +108,27 @@ impl Endpoint {
         &self,
         clock: &dyn Clock,
         stop: &Waiter,
-        report: &dyn Fn(&Error),
+        report: &dyn Report,
         read: &mut dyn FnMut(&mut Connection<'_>) -> Result<()>,
     ) {
-        let mut attempt = 0_u32;
+        let target = Target {
+            host: self.host.clone(),
+            port: self.port,
+            timeout: self.options.connect_timeout,
+        };
+        let mut attempts = Attempts::default();
         while !stop.is_woken() {
-            let ended: Result<()> = self.connect().and_then(|stream| {
-                tracing::info!(host = self.host, port = self.port, "connected");
+            let connected = target.connect(stop);
+            attempts.failed += u64::from(connected.is_err());
+            let ended: Result<()> = connected.and_then(|stream| {
+                let Some(stream) = stream else {
+                    return Ok(());
+                };
+                report.recovered(&attempts.connected(self));
                 let mut connection = Connection::new(stream, &self.options, clock, stop)?;
                 let ended = read(&mut connection);
                 if connection.received > 0 {
-                    attempt = 0;
+                    attempts.waits = 0;
                 }
                 ended?;
                 Err(Error::unavailable("socket data stream had no more data"))
@@ -128,18 +136,37 @@ impl Endpoint {
             if stop.is_woken() {
                 return;
             }
-            let delay = self.backoff(attempt, clock.monotonic_us());
+            let delay = self.backoff(attempts.waits, clock.monotonic_us());
             let again = clock.now_ms().saturating_add(as_ms(delay));
-            attempt = attempt.saturating_add(1);
+            attempts.waits = attempts.waits.saturating_add(1);
             if let Err(error) = ended {
-                report(
-                    &error
-                        .with("address", format!("{}:{}", self.host, self.port))
-                        .with("trying_again_in_ms", delay.as_millis()),
-                );
+                report.trouble(&self.tell(&error, delay));
             }
             clock.wait_until(again, stop);
         }
+    }
+
+    /// The error with what is done about it. Its cause comes before the facts.
+    fn tell(&self, error: &Error, delay: Duration) -> Error {
+        let mut message = error.message().to_owned();
+        let mut cause = std::error::Error::source(error);
+        while let Some(error) = cause {
+            message = format!("{message}: {error}");
+            cause = error.source();
+        }
+        let longest = self.options.max_backoff;
+        let message =
+            format!("{message}; it keeps trying to connect, with waits of up to {longest:?}");
+        let told = Error::new(error.kind(), message)
+            .with("address", format!("{}:{}", self.host, self.port));
+        let (hint, facts): (Vec<_>, Vec<_>) = error.context().partition(|(key, _)| *key == "hint");
+        let waiting = delay.as_millis().to_string();
+        let facts = facts
+            .into_iter()
+            .chain([("next_try_in_ms", waiting.as_str())]);
+        facts
+            .chain(hint)
+            .fold(told, |told, (key, value)| told.with(key, value))
     }
 
     /// Doubles with each attempt, up to the longest, give or take a quarter.
@@ -152,29 +179,30 @@ impl Endpoint {
         let jitter = u32::try_from(random.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54).unwrap_or(512);
         base * 3 / 4 + base * jitter / 2048
     }
+}
 
-    /// A connection to the first address of the name that answers.
-    fn connect(&self) -> Result<TcpStream> {
-        let addresses = (self.host.as_str(), self.port)
-            .to_socket_addrs()
-            .map_err(|e| {
-                Error::unavailable("host name cannot be resolved")
-                    .with("host", &self.host)
-                    .caused_by(e)
-            })?;
-        let mut tried = Vec::new();
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, self.options.connect_timeout) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => tried.push(format!("{address} ({error})")),
-            }
-        }
-        Err(Error::unavailable("error connecting: no server answers")
-            .with("tried", tried.join(", "))
-            .with(
-                "hint",
-                format!("start one, for example `nc -lk {}`", self.port),
-            ))
+/// How often it was tried to connect.
+#[derive(Default)]
+struct Attempts {
+    /// Since something was received: the back-off.
+    waits: u32,
+    /// Tries without a connection since there was one.
+    failed: u64,
+    was_connected: bool,
+}
+
+impl Attempts {
+    /// Counts anew; tells of the connection.
+    fn connected(&mut self, to: &Endpoint) -> String {
+        let attempts = match std::mem::take(&mut self.failed) {
+            0 => "at the first attempt".to_owned(),
+            failed => format!("after {} attempts", failed + 1),
+        };
+        let again = match std::mem::replace(&mut self.was_connected, true) {
+            true => " again",
+            false => "",
+        };
+        format!("connected to {}:{}{again} {attempts}", to.host, to.port)
     }
 }
 
@@ -264,10 +292,9 @@ impl BlockReceiver for SocketReceiver {
         &self,
         channel: &Arc<Channel<LineCutter>>,
         env: &InputEnv,
-        report: &dyn Fn(&Error),
+        report: &dyn Report,
     ) -> Result<()> {
         let mut chunk = vec![0; self.0.options.read_bytes.max(1)];
-        let mut reported = channel.append(|cutter| cutter.counts());
         self.0.run(
             &**env.ctx.clock(),
             channel.stopped(),
@@ -279,26 +306,21 @@ impl BlockReceiver for SocketReceiver {
                         .map_err(|e| Error::unavailable("error receiving data").caused_by(e));
                     let Ok(len @ 1..) = len else {
                         // The last line may have no end.
-                        channel.append(BlockBuffer::end);
+                        channel.append(BlockBuffer::end)?;
                         return len.map(drop);
                     };
                     let bytes = chunk.get(..len).unwrap_or_default();
-                    let (pushed, counts) =
-                        channel.append(|cutter| (cutter.push(bytes), cutter.counts()));
-                    if counts != reported {
-                        reported = counts;
-                        report(
-                            &Error::new(ErrorKind::Data, "input was not as it should be")
-                                .with("dropped_lines", counts.dropped_lines)
-                                .with("replaced_sequences", counts.replaced_sequences),
-                        );
+                    let (pushed, complaint) =
+                        channel.append(|cutter| (cutter.push(bytes), cutter.complaint()))?;
+                    if let Some(complaint) = complaint {
+                        report.trouble(&complaint);
                     }
                     if let Err(error) = channel.take_failure() {
-                        report(&error);
+                        report.trouble(&error);
                     }
                     if pushed.is_err() {
                         // Nothing of this connection may run into the next one's first line.
-                        channel.append(BlockBuffer::end);
+                        channel.append(BlockBuffer::end)?;
                     }
                     pushed?;
                 }

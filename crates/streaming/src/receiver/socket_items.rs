@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tidemill_core::{Data, Error, Result};
 
-use super::BlockReceiver;
 use super::channel::{BlockBuffer, Channel};
 use super::socket::Endpoint;
 use super::user::Records;
+use super::{BlockReceiver, Report};
 use crate::dstream::BoxError;
 use crate::input::InputEnv;
 
@@ -42,7 +42,7 @@ impl<T: Data> BlockReceiver for SocketItems<T> {
         &self,
         channel: &Arc<Channel<Records<T>>>,
         env: &InputEnv,
-        report: &dyn Fn(&Error),
+        report: &dyn Report,
     ) -> Result<()> {
         self.endpoint.run(
             &**env.ctx.clock(),
@@ -52,15 +52,14 @@ impl<T: Data> BlockReceiver for SocketItems<T> {
                 let mut reader =
                     BufReader::with_capacity(self.endpoint.options.read_bytes.max(1), connection);
                 (self.convert)(&mut reader, &mut |record| {
-                    channel.append(|buffer| buffer.push(record));
-                    if let Err(error) = channel.take_failure() {
-                        report(&error);
+                    let stored = channel.append(|buffer| buffer.push(record));
+                    if let Err(error) = stored.and_then(|()| channel.take_failure()) {
+                        report.trouble(&error);
                     }
                 })
                 .map_err(|e| Error::unavailable("error receiving data").caused_by(e))
             },
         );
-        channel.append(BlockBuffer::end);
-        Ok(())
+        channel.append(BlockBuffer::end)
     }
 }

@@ -6,8 +6,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tidemill_core::{Data, Error, ErrorKind, Result, Waiter};
 
-use super::BlockReceiver;
 use super::channel::{BlockBuffer, Channel};
+use super::{BlockReceiver, Report};
 use crate::dstream::BoxError;
 use crate::input::InputEnv;
 
@@ -45,7 +45,8 @@ pub trait Receiver: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The record type.
     type Item: Data;
 
-    /// Receives until [`ReceiverContext::is_stopped`].
+    /// Receives until [`ReceiverContext::is_stopped`]. A stop waits for it; one that does not
+    /// return in time is left behind and can store nothing any more.
     ///
     /// # Errors
     /// Reported to the listeners; the receiver is started again.
@@ -56,7 +57,7 @@ pub trait Receiver: Serialize + DeserializeOwned + Send + Sync + 'static {
 pub struct ReceiverContext<'a, T: Data> {
     channel: Arc<Channel<Records<T>>>,
     env: &'a InputEnv,
-    report: &'a dyn Fn(&Error),
+    report: &'a dyn Report,
 }
 
 impl<T: Data> ReceiverContext<'_, T> {
@@ -68,8 +69,7 @@ impl<T: Data> ReceiverContext<'_, T> {
     pub fn store(&self, record: T) -> Result<()> {
         self.check()?;
         self.channel.take_failure()?;
-        self.channel.append(|buffer| buffer.push(record));
-        Ok(())
+        self.channel.append(|buffer| buffer.push(record))
     }
 
     /// Stores records as one block. Returns when the block is kept and will be in a batch.
@@ -110,7 +110,8 @@ impl<T: Data> ReceiverContext<'_, T> {
 
     /// Shows an error to the listeners; receiving goes on.
     pub fn report_error(&self, error: impl Into<BoxError>) {
-        (self.report)(&Error::new(ErrorKind::User, "receiver reported an error").caused_by(error));
+        let error = Error::new(ErrorKind::User, "receiver reported an error").caused_by(error);
+        self.report.trouble(&error);
     }
 }
 
@@ -187,7 +188,7 @@ impl<R: Receiver> BlockReceiver for UserReceiver<R> {
         &self,
         channel: &Arc<Channel<Records<R::Item>>>,
         env: &InputEnv,
-        report: &dyn Fn(&Error),
+        report: &dyn Report,
     ) -> Result<()> {
         let ctx = ReceiverContext {
             channel: Arc::clone(channel),

@@ -11,11 +11,13 @@ use tidemill_core::{CancelToken, Clock, Error, JobGroup, Result, catch};
 
 use super::batch::{Now, RunningBatch};
 use super::clock::{BatchClock, BlockClock, Deadline};
-use super::workers::{Generated, JobQueue, QueuedJob, generate, spawn, work};
+use super::lag::Lag;
+use super::threads::{Patience, StreamThread, Work};
+use super::workers::{Generated, JobQueue, QueuedJob, generate, work};
 use crate::graph::Graph;
 use crate::input::InputEnv;
 use crate::listener::{OutputInfo, StreamEvent};
-use crate::notice::tell;
+use crate::notice;
 use crate::running::{Stop, Termination};
 use crate::time::Time;
 
@@ -51,7 +53,7 @@ pub(crate) struct Driver {
     block_ticks: Option<ServiceHandle>,
     /// Batch times that wait to be generated. The generator has at most one at a time.
     ungenerated: VecDeque<Time>,
-    is_generating: bool,
+    generating: Option<Time>,
     last_time: Time,
     generator: Option<Sender<Time>>,
     jobs: Option<Sender<QueuedJob>>,
@@ -61,7 +63,8 @@ pub(crate) struct Driver {
     abandon: CancelToken,
     /// The jobs that code of the user runs on the stream's threads.
     group: JobGroup,
-    threads: Vec<std::thread::JoinHandle<()>>,
+    threads: Vec<StreamThread>,
+    lag: Lag,
     deadlines: Vec<ServiceHandle>,
     stops_context: bool,
 }
@@ -98,15 +101,18 @@ impl Driver {
         let group = JobGroup::new();
         let (for_generator, answers) = (Arc::clone(&graph), events.clone());
         let in_group = group.clone();
-        threads.push(spawn("stream-generator".to_owned(), move || {
-            in_group.run(|| generate(&for_generator, &times, &answers));
+        threads.push(StreamThread::spawn("stream-generator", move |busy| {
+            in_group.run(|| generate(&for_generator, &times, &answers, busy));
         })?);
         for n in 0..env.settings.concurrent_jobs {
             let (queue, answers) = (Arc::clone(&job_queue), events.clone());
             let (abandon, in_group) = (abandon.clone(), group.clone());
-            threads.push(spawn(format!("stream-job-{n}"), move || {
-                in_group.run(|| work(&queue, &answers, &abandon));
-            })?);
+            threads.push(StreamThread::spawn(
+                &format!("stream-job-{n}"),
+                move |busy| {
+                    in_group.run(|| work(&queue, &answers, &abandon, busy));
+                },
+            )?);
         }
         start_inputs(&graph, &env)?;
         let (for_ticks, for_events) = (Arc::clone(&clock), events.clone());
@@ -118,7 +124,7 @@ impl Driver {
         };
         let clocks = block_ticks(&graph, &env, period, zero)
             .and_then(|blocks| ServiceHandle::spawn(Arc::new(ticks)).map(|ticks| (ticks, blocks)));
-        let (ticks, block_ticks) = clocks.inspect_err(|_| end_inputs(&graph))?;
+        let (ticks, block_ticks) = clocks.inspect_err(|_| end_inputs(&graph, &env))?;
         Ok(Self {
             graph,
             env,
@@ -129,7 +135,7 @@ impl Driver {
             ticks,
             block_ticks,
             ungenerated: VecDeque::new(),
-            is_generating: false,
+            generating: None,
             last_time: zero,
             generator: Some(generator),
             jobs: Some(jobs),
@@ -138,6 +144,7 @@ impl Driver {
             abandon,
             group,
             threads,
+            lag: Lag::new(period),
             deadlines: Vec::new(),
             stops_context: false,
         })
@@ -163,7 +170,10 @@ impl Driver {
 
     fn handle(&mut self, event: Event) {
         match event {
-            Event::Tick(time) if self.phase == Phase::Running => self.request(time),
+            Event::Tick(time) if self.phase == Phase::Running => {
+                self.request(time);
+                self.watch_lag();
+            }
             // A tick that was on its way when the stop came.
             Event::Tick(_) => {}
             Event::Generated(generated) => self.generated(generated),
@@ -193,18 +203,34 @@ impl Driver {
         self.generate_next();
     }
 
+    /// Says when batches fall behind, and when they have caught up.
+    fn watch_lag(&mut self) {
+        let waiting = self
+            .batches
+            .keys()
+            .chain(&self.generating)
+            .chain(&self.ungenerated);
+        let Some(oldest) = waiting.min().copied() else {
+            return;
+        };
+        let late = self.now().time.since(oldest);
+        if let Some(news) = self.lag.observe(late) {
+            news.tell(oldest, late, self.period);
+        }
+    }
+
     fn generate_next(&mut self) {
-        if self.is_generating {
+        if self.generating.is_some() {
             return;
         }
         let (Some(generator), Some(time)) = (&self.generator, self.ungenerated.pop_front()) else {
             return;
         };
-        self.is_generating = generator.send(time).is_ok();
+        self.generating = generator.send(time).is_ok().then_some(time);
     }
 
     fn generated(&mut self, generated: Generated) {
-        self.is_generating = false;
+        self.generating = None;
         let Generated { time, inputs, jobs } = generated;
         match jobs {
             Ok(jobs) if jobs.is_empty() => self.release(time),
@@ -301,7 +327,7 @@ impl Driver {
 
     fn fail(&self, error: &Error) {
         tracing::error!(error = %error.report(), "batch failed");
-        tell("batch failed", error);
+        notice::tell("batch failed", &error.report());
         self.termination.fail(error);
     }
 
@@ -319,13 +345,11 @@ impl Driver {
         }
         self.phase = Phase::Draining;
         self.stop_inputs();
-        let (graph, events) = (Arc::clone(&self.graph), self.events.clone());
-        let drain = spawn("stream-drain".to_owned(), move || {
-            for input in &graph.inputs {
-                if let Err(error) = input.join() {
-                    tracing::error!(input = input.name(), error = %error.report(), "receiver failed");
-                }
-            }
+        let (clock, inputs) = (Arc::clone(&self.clock), self.graph.inputs.clone());
+        let events = self.events.clone();
+        let drain = StreamThread::spawn("stream-drain", move |_| {
+            let mut patience = Patience::new(&clock, Duration::MAX);
+            patience.join_inputs(&inputs);
             let _ = events.send(Event::Drained);
         });
         match drain {
@@ -364,7 +388,8 @@ impl Driver {
     }
 
     fn check_finished(&mut self) {
-        let idle = self.batches.is_empty() && self.ungenerated.is_empty() && !self.is_generating;
+        let idle =
+            self.batches.is_empty() && self.ungenerated.is_empty() && self.generating.is_none();
         if self.phase == Phase::Finishing && idle {
             self.phase = Phase::Over;
         }
@@ -380,7 +405,8 @@ impl Driver {
         }
     }
 
-    /// Ends all threads. Jobs that wait are dropped, running ones are cancelled.
+    /// Ends all threads, as far as code of the user lets it. Jobs that wait are dropped, running
+    /// ones are cancelled.
     fn wind_up(mut self) {
         // Jobs of other programs on the same context go on.
         self.abandon.cancel();
@@ -388,31 +414,45 @@ impl Driver {
         self.jobs = None;
         self.generator = None;
         self.stop_inputs();
+        let mut patience = Patience::new(&self.clock, self.env.settings.stop_patience);
+        patience.join_inputs(&self.graph.inputs);
+        let clocks = std::iter::once(&self.ticks).chain(&self.block_ticks);
+        for service in clocks.chain(&self.deadlines) {
+            service.stop();
+            patience.join_clock(service);
+        }
+        for thread in std::mem::take(&mut self.threads) {
+            patience.join(thread, |work| self.describe(work));
+        }
         for input in &self.graph.inputs {
-            let _ = input.join();
-        }
-        let _ = self.ticks.join();
-        if let Some(ticks) = &self.block_ticks {
-            let _ = ticks.join();
-        }
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
-        for deadline in &self.deadlines {
-            deadline.stop();
-            let _ = deadline.join();
+            input.close();
         }
         self.graph.clear(Time::from_ms(i64::MAX), true);
         if self.stops_context {
-            self.env.ctx.stop();
+            self.termination.stop_context(&self.env.ctx, &mut patience);
+        }
+        patience.tell();
+    }
+
+    fn describe(&self, work: Work) -> String {
+        match work {
+            Work::Generation(time) => {
+                format!("a function of transform, or a source, for batch {time}")
+            }
+            Work::Output(time, output) => {
+                let name = self.output_info(time, output, None).name;
+                format!("output {name} of batch {time}")
+            }
         }
     }
 }
 
-/// Whatever ends the driver ends its clocks and receivers.
+/// Whatever ends the driver ends its clocks and receivers, and nothing is heard of it any more.
 impl Drop for Driver {
     fn drop(&mut self) {
         self.stop_inputs();
+        // What was left behind has nobody to tell.
+        self.env.bus.close();
     }
 }
 
@@ -420,18 +460,21 @@ impl Drop for Driver {
 fn start_inputs(graph: &Graph, env: &Arc<InputEnv>) -> Result<()> {
     for input in &graph.inputs {
         if let Err(error) = Arc::clone(input).start(env) {
-            end_inputs(graph);
+            end_inputs(graph, env);
             return Err(error.with("receiver", input.name()));
         }
     }
     Ok(())
 }
 
-fn end_inputs(graph: &Graph) {
+fn end_inputs(graph: &Graph, env: &InputEnv) {
     for started in &graph.inputs {
         started.stop();
-        let _ = started.join();
     }
+    let mut patience = Patience::new(env.ctx.clock(), env.settings.stop_patience);
+    patience.join_inputs(&graph.inputs);
+    patience.tell();
+    env.bus.close();
 }
 
 /// Block ticks, where batches are longer than a block interval and there is anything to cut.

@@ -7,7 +7,9 @@
 mod batch;
 mod clock;
 mod driver;
+mod lag;
+mod threads;
 mod workers;
 
 pub(crate) use driver::{Driver, Event};
-pub(crate) use workers::{is_own_thread, mark_own_thread};
+pub(crate) use threads::{Patience, is_own_thread, mark_own_thread};

@@ -1,13 +1,13 @@
 //! Threads that run code of the user: one generates, some run jobs.
 
-use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use parking_lot::Mutex;
-use tidemill_core::{CancelToken, Error, Result, catch};
+use tidemill_core::{CancelToken, Result, catch};
 
 use super::driver::Event;
+use super::threads::{Busy, Work};
 use crate::dstream::node::{Batch, Job};
 use crate::graph::Graph;
 use crate::listener::InputInfo;
@@ -21,29 +21,33 @@ pub(crate) struct Generated {
 }
 
 /// Generates batches, one after the other.
-pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Event>) {
+pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Event>, busy: &Busy) {
     for time in times {
-        for input in &graph.inputs {
-            input.allocate(time);
-        }
-        let batch = Batch::new(time);
-        let jobs = catch(|| {
-            let mut jobs = Vec::new();
-            for (output, id) in graph.outputs.iter().zip(0..) {
-                if let Some(job) = output.generate(&batch)? {
-                    jobs.push((id, job));
-                }
-            }
-            Ok(jobs)
-        });
-        let generated = Generated {
-            time,
-            inputs: batch.inputs(),
-            jobs,
-        };
+        let generated = busy.with(Work::Generation(time), || generate_one(graph, time));
         if events.send(Event::Generated(generated)).is_err() {
             return;
         }
+    }
+}
+
+fn generate_one(graph: &Graph, time: Time) -> Generated {
+    for input in &graph.inputs {
+        input.allocate(time);
+    }
+    let batch = Batch::new(time);
+    let jobs = catch(|| {
+        let mut jobs = Vec::new();
+        for (output, id) in graph.outputs.iter().zip(0..) {
+            if let Some(job) = output.generate(&batch)? {
+                jobs.push((id, job));
+            }
+        }
+        Ok(jobs)
+    });
+    Generated {
+        time,
+        inputs: batch.inputs(),
+        jobs,
     }
 }
 
@@ -59,6 +63,7 @@ pub(crate) fn work(
     jobs: &Mutex<Receiver<QueuedJob>>,
     events: &Sender<Event>,
     abandon: &CancelToken,
+    busy: &Busy,
 ) {
     loop {
         let next = jobs.lock().recv();
@@ -71,7 +76,7 @@ pub(crate) fn work(
         if events.send(Event::JobStarted { time, output }).is_err() {
             return;
         }
-        let result = catch(job);
+        let result = busy.with(Work::Output(time, output), || catch(job));
         if events
             .send(Event::JobEnded {
                 time,
@@ -83,35 +88,6 @@ pub(crate) fn work(
             return;
         }
     }
-}
-
-thread_local! {
-    static IS_OWN: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Marks this thread as one that a stream waits for when it stops.
-pub(crate) fn mark_own_thread() {
-    IS_OWN.set(true);
-}
-
-/// Whether a stream waits for this thread when it stops: code of the user on it must not wait for
-/// the stream.
-pub(crate) fn is_own_thread() -> bool {
-    IS_OWN.get()
-}
-
-/// A thread that ends when its channel is closed.
-pub(crate) fn spawn(
-    name: String,
-    body: impl FnOnce() + Send + 'static,
-) -> Result<std::thread::JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(move || {
-            mark_own_thread();
-            body();
-        })
-        .map_err(|e| Error::unavailable("no thread for the stream").caused_by(e))
 }
 
 /// The job threads' shared end of the queue.

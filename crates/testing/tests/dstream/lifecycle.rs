@@ -8,7 +8,9 @@ use tidemill_core::ErrorKind;
 use tidemill_streaming::{Running, Stop, StopHandle, StreamEvent};
 
 use crate::feed::fed;
-use crate::support::{BATCH, Bench, Case, Outcome, collect, driver_case, local_case, take};
+use crate::support::{
+    BATCH, Bench, Case, Outcome, alone, collect, driver_case, gate, local_case, take,
+};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -36,6 +38,7 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("a_stream_dropped_in_its_own_output_stops", drop_in_output),
         local_case("a_stream_dropped_in_a_listener_stops", drop_in_listener),
         driver_case("dropping_a_stream_stops_it", drop_stops),
+        local_case("batches_that_fall_behind_are_told_of_once", falls_behind),
     ]
 }
 
@@ -259,4 +262,39 @@ fn drop_stops(bench: &Bench) -> Outcome {
     assert!(rows.recv().is_err());
     handle.stop(Stop::now());
     Ok(())
+}
+
+/// The first batch holds up a score of others, and then all are done.
+fn falls_behind(bench: &Bench) -> Outcome {
+    let show = |bench: &Bench| {
+        let program = bench.program();
+        let (gate, barrier) = gate();
+        program.queue::<u64>(vec![]).for_each_rdd(move |_, _| {
+            barrier.lock().pass();
+            Ok(())
+        });
+        let live = program.start();
+        for _ in 0..20 {
+            live.advance();
+            live.event(|event| matches!(event, StreamEvent::BatchSubmitted(_)).then_some(()));
+        }
+        drop(gate);
+        (0..20).for_each(|_| drop(live.completed()));
+        (0..3).for_each(|_| drop(live.tick()));
+        Ok(())
+    };
+    let name = "batches_that_fall_behind_are_told_of_once";
+    alone(bench, name, show, |text| {
+        let told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("tidemill: batches "))
+            .collect();
+        let expected = [
+            "tidemill: batches fall behind: they take longer than the batch interval \
+             oldest_batch=1000 ms late_ms=11000 batch_interval_ms=1000 \
+             hint=longer batches, faster outputs, more slots or less input",
+            "tidemill: batches have caught up: oldest_batch=21000 ms",
+        ];
+        assert_eq!(told, expected);
+    })
 }

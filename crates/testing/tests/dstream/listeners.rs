@@ -7,7 +7,7 @@ use tidemill_core::Error;
 use tidemill_streaming::{Stop, StreamEvent, Time};
 
 use crate::feed::{Order, fed};
-use crate::support::{Bench, Case, Live, Outcome, collect, gate, local_case, take};
+use crate::support::{Bench, Case, Live, Outcome, alone, collect, gate, local_case, take};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -24,7 +24,13 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("batches_tell_what_each_input_contributed", inputs),
         // S-217
         local_case("nothing_is_heard_after_the_stop", after_stop),
+        // C-222
         local_case("a_listener_that_panics_goes_on_hearing", panicking),
+        // C-222
+        local_case(
+            "events_beyond_the_queue_are_dropped_and_nobody_waits",
+            overflow,
+        ),
     ]
 }
 
@@ -204,4 +210,59 @@ fn panicking(bench: &Bench) -> Outcome {
     (0..2).for_each(|_| take(&heard));
     live.running.await_termination_or_timeout(Duration::ZERO)?;
     Ok(())
+}
+
+/// While a listener hears its first event, more come than may wait, and batches are run.
+fn overflow(bench: &Bench) -> Outcome {
+    const ERRORS: u64 = 12_000;
+    const BATCHES: u64 = 3;
+    let show = |bench: &Bench| {
+        let program = bench.program();
+        let (feed, receiver) = fed();
+        let rows = collect(&program.ssc.receiver_stream(receiver));
+        let (gate, barrier) = gate();
+        program
+            .ssc
+            .add_listener(move |_: &StreamEvent| barrier.lock().pass());
+        let live = program.start();
+        gate.wait_for_arrival();
+        for _ in 0..ERRORS {
+            feed.order(Order::Report("one of many"));
+            assert!(feed.is_done());
+        }
+        for batch in 0..BATCHES {
+            feed.store([batch]);
+            live.advance();
+            assert_eq!(take(&rows), [batch]);
+        }
+        drop(gate);
+        live.running.stop(Stop::gracefully())?;
+        let (mut heard, mut dropped) = (0, 0);
+        for event in live.events {
+            match event {
+                StreamEvent::EventsDropped(number) => dropped += number,
+                _ => heard += 1,
+            }
+        }
+        // A start and an end of the receiver and the stream's, and five events a batch.
+        assert_eq!(heard + dropped, 3 + ERRORS + 5 * BATCHES);
+        assert!(dropped >= ERRORS - 10_000, "{dropped}");
+        Ok(())
+    };
+    let name = "events_beyond_the_queue_are_dropped_and_nobody_waits";
+    alone(bench, name, show, |text| {
+        let told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.starts_with("tidemill: stream listeners: "))
+            .collect();
+        let &[slow, dropped] = &told[..] else {
+            panic!("{text}");
+        };
+        assert!(
+            slow.contains("being dropped listener=add_listener at ")
+                && slow.contains("waiting=10000"),
+            "{text}"
+        );
+        assert!(dropped.contains("events were dropped dropped=2"), "{text}");
+    })
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use tidemill_streaming::{LongLines, SocketOptions, StreamEvent, Utf8Policy};
 
 use crate::socket::{gather, listen, strings};
-use crate::support::{Bench, Case, Live, Outcome, collect, driver_case, local_case, take};
+use crate::support::{Bench, Case, Live, Outcome, alone, collect, driver_case, local_case, take};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -15,12 +15,20 @@ pub(crate) fn cases() -> Vec<Case> {
             "a_refused_connection_says_what_it_tries_and_how_to_start_a_server",
             refused,
         ),
+        // S-083
+        local_case("a_missing_server_is_told_of_less_and_less_often", told_less),
         local_case("an_unknown_host_is_reported_by_name", unknown_host),
+        // S-190
+        local_case(
+            "a_stop_does_not_wait_for_a_connection",
+            stop_while_connecting,
+        ),
         local_case(
             "a_server_that_closes_at_once_is_reported_each_time",
             closes_at_once,
         ),
         driver_case("binary_garbage_is_lines_of_replaced_bytes", garbage),
+        driver_case("replaced_bytes_of_the_last_block_are_told", last_block),
         driver_case("a_long_line_is_dropped_and_counted", long_line),
         local_case(
             "a_long_line_gives_up_the_connection_when_told_so",
@@ -61,8 +69,10 @@ fn refused(bench: &Bench) -> Outcome {
         "error connecting",
         &format!("127.0.0.1:{port}"),
         &format!("address=localhost:{port}"),
-        "trying_again_in_ms=",
-        &format!("nc -lk {port}"),
+        "no server answers; it keeps trying to connect, with waits of up to 2s",
+        "Connection refused",
+        "next_try_in_ms=",
+        &format!("hint=start one, for example `nc -lk {port}`"),
     ] {
         assert!(text.contains(part), "{part} is not in: {text}");
     }
@@ -73,11 +83,79 @@ fn refused(bench: &Bench) -> Outcome {
     Ok(())
 }
 
+/// A server is missing for about a minute, then it is there.
+fn told_less(bench: &Bench) -> Outcome {
+    let show = |bench: &Bench| {
+        let (server, port) = listen();
+        drop(server);
+        let (live, rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+        for _ in 0..20 {
+            assert!(told(&live).contains("error connecting"));
+            live.clock.advance(std::time::Duration::from_secs(3));
+        }
+        let server = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+        let mut client = again(&live, &server);
+        client.write_all(b"here\n").unwrap();
+        while take(&rows) != ["here"] {
+            live.advance();
+        }
+        Ok(())
+    };
+    let name = "a_missing_server_is_told_of_less_and_less_often";
+    alone(bench, name, show, |text| {
+        let told: Vec<&str> = text
+            .lines()
+            .filter(|line| line.contains("SocketReceiver-0"))
+            .collect();
+        // At 0, from 10 and from 30 seconds on.
+        let [first, second, third, found, ..] = told[..] else {
+            panic!("{text}");
+        };
+        assert!(!first.contains("times="), "{text}");
+        for again in [second, third] {
+            assert!(again.contains("times="), "{text}");
+        }
+        assert!(found.starts_with("tidemill: SocketReceiver-0: connected to 127.0.0.1:"));
+        assert!(found.ends_with(" attempts"), "{text}");
+    })
+}
+
+/// A server that answers nobody: as many wait for it as may.
+fn stop_while_connecting(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let address = server.local_addr().unwrap();
+    let patience = std::time::Duration::from_millis(200);
+    let waiting: Vec<TcpStream> = (0..10_000)
+        .map_while(|_| TcpStream::connect_timeout(&address, patience).ok())
+        .collect();
+    assert!(waiting.len() < 10_000);
+    for stop in [
+        tidemill_streaming::Stop::now(),
+        tidemill_streaming::Stop::gracefully(),
+    ] {
+        let options = SocketOptions {
+            connect_timeout: std::time::Duration::from_secs(3_600),
+            ..SocketOptions::default()
+        };
+        let (live, _rows) = lines(bench, "127.0.0.1", port, options);
+        live.event(|event| matches!(event, StreamEvent::ReceiverStarted(_)).then_some(()));
+        // The clock stands still: there is no patience to run out.
+        live.running.stop(stop)?;
+        let errors = live.events.into_iter();
+        let errors = errors.filter(|event| matches!(event, StreamEvent::ReceiverError(_)));
+        assert_eq!(errors.count(), 0);
+    }
+    Ok(())
+}
+
 fn unknown_host(bench: &Bench) -> Outcome {
     let (live, rows) = lines(bench, "no such host", 9, SocketOptions::default());
     let text = told(&live);
     assert!(
-        text.contains("host name cannot be resolved host=no such host"),
+        text.starts_with("error connecting: host name cannot be resolved: ")
+            && text.contains(
+                "; it keeps trying to connect, with waits of up to 2s address=no such host:9"
+            ),
         "{text}"
     );
     live.tick();
@@ -123,9 +201,31 @@ fn garbage(bench: &Bench) -> Outcome {
     }
     client.write_all(&sent).unwrap();
     assert_eq!(gather(&live, &rows, expected.len()), expected);
-    client.write_all(b"told now\n").unwrap();
-    let text = told(&live);
+    live.running.stop(tidemill_streaming::Stop::now())?;
+    let stopped = live.event(|event| match event {
+        StreamEvent::ReceiverStopped(info) => Some(info),
+        _ => None,
+    });
+    let text = stopped.last_error.unwrap();
     assert!(text.contains("replaced_sequences="), "{text}");
+    Ok(())
+}
+
+/// Nothing comes after it, and the stop is what makes a block of it.
+fn last_block(bench: &Bench) -> Outcome {
+    let (server, port) = listen();
+    let (live, rows) = lines(bench, "127.0.0.1", port, SocketOptions::default());
+    let (mut client, _) = server.accept().unwrap();
+    client.write_all(b"caf\xe9\n").unwrap();
+    drop(client);
+    assert!(told(&live).contains("had no more data"));
+    live.running.stop(tidemill_streaming::Stop::gracefully())?;
+    let text = told(&live);
+    assert!(
+        text.ends_with("dropped_lines=0 replaced_sequences=1"),
+        "{text}"
+    );
+    assert_eq!(rows.into_iter().collect::<Vec<_>>(), [["caf\u{fffd}"]]);
     Ok(())
 }
 
@@ -197,7 +297,7 @@ fn strict_lines(bench: &Bench) -> Outcome {
         bench,
         options,
         b"much too long\r",
-        "line is too long max_line_bytes=8",
+        "line is too long; it keeps trying to connect",
     )
 }
 
@@ -216,24 +316,14 @@ fn peak_kib() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse().ok()
 }
 
-/// In a process of its own: other cases take memory too.
+/// A line of two gibibytes, in a process of its own: other cases take memory too.
 fn endless_line(bench: &Bench) -> Outcome {
-    const ALONE: &str = "TIDEMILL_TEST_ALONE";
-    if std::env::var_os(ALONE).is_some() {
-        return endless_line_alone(bench);
-    }
-    let child = std::process::Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "an_endless_line_takes_no_memory"])
-        .env(ALONE, "1")
-        .env("TIDEMILL_TEST_BACKEND", bench.backend().name())
-        .output()
-        .unwrap();
-    let text = String::from_utf8_lossy(&child.stdout);
-    assert!(
-        child.status.success() && text.contains("1 passed"),
-        "{text}"
-    );
-    Ok(())
+    alone(
+        bench,
+        "an_endless_line_takes_no_memory",
+        endless_line_alone,
+        |_| {},
+    )
 }
 
 fn endless_line_alone(bench: &Bench) -> Outcome {
@@ -243,7 +333,7 @@ fn endless_line_alone(bench: &Bench) -> Outcome {
     let before = peak_kib();
     let megabyte = vec![b'x'; 1 << 20];
     client.write_all(b"before\n").unwrap();
-    for _ in 0..64 {
+    for _ in 0..2 << 10 {
         client.write_all(&megabyte).unwrap();
     }
     client.write_all(b"\nafter\n").unwrap();

@@ -1,14 +1,21 @@
 //! Stopping: gracefully all that was received is processed, at once all that waits is dropped.
 
-use std::sync::mpsc::channel;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver as Inbox, Sender, channel};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tidemill_core::storage::BlockId;
 use tidemill_core::{Error, ErrorKind, Rdd};
-use tidemill_streaming::{QueueMode, RddQueue, Stop, StreamEvent};
+use tidemill_streaming::{
+    BoxError, QueueMode, RddQueue, Receiver, ReceiverContext, Stop, StreamEvent, StreamSettings,
+};
 
 use crate::feed::{Order, fed};
 use crate::support::{
-    BATCH, Bench, Case, Live, Outcome, collect, driver_case, gate, local_case, take,
+    BATCH, Barrier, Bench, Case, Gate, Live, Outcome, Program, alone, collect, driver_case, gate,
+    local_case, take,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -33,6 +40,27 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("a_stop_at_once_drops_what_waits", at_once),
         // S-190
         local_case("a_stop_at_once_cancels_the_running_job", cancels),
+        // S-190
+        local_case("a_receiver_that_does_not_end_is_left_behind", deaf),
+        local_case("an_output_that_does_not_end_is_left_behind", stuck_output),
+        local_case(
+            "a_transform_that_does_not_end_is_left_behind",
+            stuck_transform,
+        ),
+        local_case("a_task_that_does_not_end_is_left_behind", stuck_task),
+        local_case(
+            "a_listener_that_does_not_end_is_left_behind",
+            stuck_listener,
+        ),
+        local_case(
+            "a_deadline_leaves_behind_what_does_not_end",
+            deadline_with_deaf,
+        ),
+        local_case("what_is_left_behind_is_named", named),
+        local_case(
+            "blocks_of_no_batch_leave_the_store_with_the_stop",
+            leftovers,
+        ),
         // S-144 S-148
         local_case("a_receiver_without_room_is_freed_by_the_stop", without_room),
     ]
@@ -318,4 +346,235 @@ fn without_room(bench: &Bench) -> Outcome {
         }
     }
     Ok(())
+}
+
+/// How long a stop at once waits unless it is told otherwise.
+const STOP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Stops at once, and sees that the stop was as patient as it should be.
+fn leaves_behind(live: &Live) -> Outcome {
+    let passed = live.stop_while_time_passes(Stop::now())?;
+    assert!(passed >= STOP_PATIENCE, "{passed:?}");
+    assert!(live.running.is_stopped());
+    // Nobody waits for it a second time.
+    live.running.stop(Stop::gracefully())
+}
+
+/// Hears nothing of a stop. After it, it stores what it is refused.
+#[derive(Serialize, Deserialize)]
+struct Deaf {
+    #[serde(skip)]
+    ends: Option<Arc<Mutex<(Barrier, Sender<ErrorKind>)>>>,
+}
+
+impl Receiver for Deaf {
+    type Item = u64;
+
+    fn run(&self, ctx: &ReceiverContext<u64>) -> Result<(), BoxError> {
+        let ends = self
+            .ends
+            .as_ref()
+            .ok_or("a barrier does not travel")?
+            .lock();
+        let (barrier, kinds) = &*ends;
+        ctx.store(1)?;
+        barrier.pass();
+        for stored in [ctx.store(2), ctx.store_block(vec![3])] {
+            kinds.send(stored.unwrap_err().kind())?;
+        }
+        Ok(())
+    }
+}
+
+/// A program with a deaf receiver, which waits at the gate.
+fn deaf_program(bench: &Bench) -> (Program, Gate, Inbox<ErrorKind>) {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let (sender, kinds) = channel();
+    let receiver = Deaf {
+        ends: Some(Arc::new(Mutex::new((barrier.into_inner(), sender)))),
+    };
+    let _rows = collect(&program.ssc.receiver_stream(receiver));
+    (program, gate, kinds)
+}
+
+/// The receiver goes on, and is refused whatever it stores.
+fn is_refused(live: &Live, gate: Gate, kinds: &Inbox<ErrorKind>) -> Outcome {
+    drop(gate);
+    assert_eq!(
+        (take(kinds), take(kinds)),
+        (ErrorKind::Closed, ErrorKind::Closed)
+    );
+    // The channel is closed when the receiver is gone.
+    assert!(kinds.recv().is_err());
+    no_blocks(live)
+}
+
+fn no_blocks(live: &Live) -> Outcome {
+    for number in 0..10 {
+        let id = BlockId::Input { stream: 0, number };
+        assert!(!live.ctx.blocks().contains(id)?, "{id}");
+    }
+    Ok(())
+}
+
+fn deaf(bench: &Bench) -> Outcome {
+    let (program, gate, kinds) = deaf_program(bench);
+    let live = program.start();
+    gate.wait_for_arrival();
+    leaves_behind(&live)?;
+    is_refused(&live, gate, &kinds)
+}
+
+fn deadline_with_deaf(bench: &Bench) -> Outcome {
+    let (program, gate, kinds) = deaf_program(bench);
+    let live = program.start();
+    gate.wait_for_arrival();
+    let patient = Stop {
+        deadline: Some(5 * BATCH),
+        ..Stop::gracefully()
+    };
+    let passed = live.stop_while_time_passes(patient)?;
+    assert!(passed >= 5 * BATCH + STOP_PATIENCE, "{passed:?}");
+    is_refused(&live, gate, &kinds)
+}
+
+fn stuck_output(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    program.queue(vec![vec![1]]).for_each_rdd(move |_, _| {
+        barrier.lock().pass();
+        Ok(())
+    });
+    let live = program.start();
+    live.advance();
+    gate.wait_for_arrival();
+    leaves_behind(&live)
+}
+
+fn stuck_transform(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let stuck = program.queue(vec![vec![1]]).transform(move |rdd, _| {
+        barrier.lock().pass();
+        Ok(rdd.clone())
+    });
+    let rows = collect(&stuck);
+    let live = program.start();
+    live.advance();
+    gate.wait_for_arrival();
+    leaves_behind(&live)?;
+    drop(gate);
+    assert!(rows.recv().is_err());
+    Ok(())
+}
+
+/// The task's slot is lost to the context, too; its stop does not wait for ever either.
+fn stuck_task(bench: &Bench) -> Outcome {
+    for stop_context in [false, true] {
+        let program = bench.program();
+        let (gate, barrier) = gate();
+        let barrier = Arc::new(barrier);
+        let _rows = collect(&program.queue(vec![vec![1]]).map(move |x| {
+            barrier.lock().pass();
+            x
+        }));
+        let live = program.start();
+        live.advance();
+        gate.wait_for_arrival();
+        let stop = Stop {
+            stop_context,
+            ..Stop::now()
+        };
+        let passed = live.stop_while_time_passes(stop)?;
+        assert!(passed >= STOP_PATIENCE, "{passed:?}");
+        drop(gate);
+        if stop_context {
+            // The context stops by itself then, which the stream no longer waits for.
+            while live.ctx.range(0..3).count().is_ok() {
+                std::thread::yield_now();
+            }
+        } else {
+            assert_eq!(live.ctx.range(0..3).count()?, 3);
+        }
+    }
+    Ok(())
+}
+
+fn stuck_listener(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let rows = collect(&program.queue(vec![vec![1]]));
+    let (gate, barrier) = gate();
+    let (sender, heard) = channel();
+    program.ssc.add_listener(move |event: &StreamEvent| {
+        let _ = sender.send(format!("{event:?}"));
+        barrier.lock().pass();
+    });
+    let live = program.start();
+    gate.wait_for_arrival();
+    live.advance();
+    assert_eq!(take(&rows), [1]);
+    leaves_behind(&live)?;
+    drop(gate);
+    assert_eq!(heard.into_iter().count(), 1);
+    Ok(())
+}
+
+fn named(bench: &Bench) -> Outcome {
+    let show = |bench: &Bench| {
+        let (program, gate, _kinds) = deaf_program(bench);
+        let (hold, barrier) = crate::support::gate();
+        program.queue(vec![vec![1]]).for_each_rdd(move |_, _| {
+            barrier.lock().pass();
+            Ok(())
+        });
+        let live = program.start();
+        gate.wait_for_arrival();
+        live.advance();
+        hold.wait_for_arrival();
+        leaves_behind(&live)
+    };
+    alone(bench, "what_is_left_behind_is_named", show, |told| {
+        let warnings: Vec<&str> = told
+            .lines()
+            .filter(|line| line.contains("left_behind"))
+            .collect();
+        let &[warning] = &warnings[..] else {
+            panic!("{told}");
+        };
+        for part in [
+            "tidemill: stream stopped: code of the program has not ended and is left behind",
+            "left_behind=receiver Deaf-0, output for_each_rdd at ",
+            " of batch 1000 ms waited_ms=2000 hint=",
+            "is_stopped()",
+            "StreamSettings::stop_patience",
+        ] {
+            assert!(warning.contains(part), "{part} is not in: {warning}");
+        }
+    })
+}
+
+fn leftovers(bench: &Bench) -> Outcome {
+    let settings = StreamSettings {
+        unpersist: false,
+        ..StreamSettings::default()
+    };
+    let program = bench.program_with(settings);
+    let (feed, receiver) = fed();
+    let rows = collect(&program.ssc.receiver_stream(receiver));
+    let live = program.start();
+    for batch in 0..3 {
+        feed.store([batch]);
+        live.tick();
+        assert_eq!(take(&rows), [batch]);
+    }
+    let first = BlockId::Input {
+        stream: 0,
+        number: 0,
+    };
+    assert!(live.ctx.blocks().contains(first)?);
+    feed.order(Order::StoreBlock(vec![3]));
+    assert!(feed.is_done());
+    live.running.stop(Stop::now())?;
+    no_blocks(&live)
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use tidemill_core::{Context, Data, Error, ManualClock};
+use tidemill_core::{Clock, Context, Data, Error, ManualClock};
 use tidemill_streaming::{
-    BatchInfo, DStream, QueueMode, RddQueue, ReceiverInfo, Running, StreamEvent, StreamSettings,
-    StreamingContext,
+    BatchInfo, DStream, QueueMode, RddQueue, ReceiverInfo, Running, Stop, StreamEvent,
+    StreamSettings, StreamingContext,
 };
 use tidemill_testing::{BatchTable, TestBackend};
 
@@ -171,6 +171,21 @@ impl Live {
         })
     }
 
+    /// Lets the clock go on until a stop has come to its end. How far it went.
+    pub(crate) fn stop_while_time_passes(&self, stop: Stop) -> Result<Duration, Error> {
+        let (before, running) = (self.clock.now_ms(), &self.running);
+        std::thread::scope(|scope| {
+            let stopping = scope.spawn(move || running.stop(stop));
+            while !stopping.is_finished() {
+                self.clock.advance(Duration::from_millis(10));
+                std::thread::yield_now();
+            }
+            stopping.join().unwrap()
+        })?;
+        let passed = u64::try_from(self.clock.now_ms() - before).unwrap();
+        Ok(Duration::from_millis(passed))
+    }
+
     /// The next receiver error.
     pub(crate) fn receiver_error(&self) -> ReceiverInfo {
         self.event(|event| match event {
@@ -243,6 +258,33 @@ impl Barrier {
         let _ = self.arrivals.send(());
         let _ = self.permits.recv();
     }
+}
+
+/// Shows a claim in a process of its own, and checks what that writes to standard error.
+pub(crate) fn alone(
+    bench: &Bench,
+    name: &str,
+    show: fn(&Bench) -> Outcome,
+    check: impl FnOnce(&str),
+) -> Outcome {
+    const ALONE: &str = "TIDEMILL_TEST_ALONE";
+    if std::env::var_os(ALONE).is_some() {
+        return show(bench);
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", name])
+        .env(ALONE, "1")
+        .env("TIDEMILL_TEST_BACKEND", bench.backend().name())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&child.stderr);
+    let text = String::from_utf8_lossy(&child.stdout);
+    assert!(
+        child.status.success() && text.contains("1 passed"),
+        "{text}{told}"
+    );
+    check(&told);
+    Ok(())
 }
 
 /// The lists with their items in order.
