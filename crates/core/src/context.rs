@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{Clock, SystemClock};
+use crate::codec::Encoder;
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::Function;
 use crate::job_group::join_group;
 use crate::master::Master;
-use crate::operator::Operator;
+use crate::operator::{Operator, abort_task, refuses_early};
 use crate::rdd::Rdd;
 use crate::rdd::action::ActionRoot;
 use crate::rdd::node::{Meta, Parent, RddNode};
@@ -338,7 +339,15 @@ impl Context {
         }
     }
 
+    /// The RDD of a node. For a stream it is refused here when it could not leave the process:
+    /// the function of the user that makes it ends with the error.
     pub(crate) fn rdd<T: Data>(&self, node: impl RddNode<T> + 'static) -> Rdd<T> {
+        if refuses_early()
+            && let Some(image) = self.inner.backend.image()
+            && let Err(error) = node.encode(&[], &mut Encoder::new(node.meta().operator(), image))
+        {
+            abort_task(error);
+        }
         Rdd::new(self.clone(), Parent::new(Arc::new(node)))
     }
 }

@@ -1,21 +1,22 @@
 //! The graph of a program: its inputs and outputs while it is built, then sealed.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidemill_core::{Error, ErrorKind, Result};
+use tidemill_core::{Error, Operator, Result};
 
 use crate::dstream::node::{AnyStream, Batch, Job};
 use crate::input::AnyInput;
+use crate::names::{GraphInfo, NameSource, name_operators};
 use crate::running::Termination;
 use crate::time::Time;
 
 /// An output operation: makes at most one job for each batch.
 pub(crate) trait AnyOutput: Send + Sync {
     fn stream(&self) -> Arc<dyn AnyStream>;
-    fn name(&self) -> String;
+    fn operator(&self) -> Operator;
     fn generate(&self, batch: &Batch) -> Result<Option<Job>>;
 }
 
@@ -56,7 +57,7 @@ impl GraphBuilder {
 
     pub(crate) fn add_output(&self, output: Arc<dyn AnyOutput>) {
         let mut state = self.state.lock();
-        if state.admit(&output.name()) {
+        if state.admit(&output.operator().to_string()) {
             state.outputs.push(output);
         }
     }
@@ -104,6 +105,7 @@ impl GraphBuilder {
             outputs: std::mem::take(&mut state.outputs),
             remembered: Vec::new(),
             max_remember: Duration::ZERO,
+            info: GraphInfo::default(),
         };
         graph.with_remember_durations(batch_duration.max(state.remember.unwrap_or_default()))
     }
@@ -136,6 +138,7 @@ pub(crate) struct Graph {
     /// All streams that an output needs, each with how long it remembers its RDDs.
     remembered: Vec<(Arc<dyn AnyStream>, Duration)>,
     max_remember: Duration,
+    pub(crate) info: GraphInfo,
 }
 
 impl Graph {
@@ -161,8 +164,30 @@ impl Graph {
                 (stream, span)
             })
             .collect();
-        refuse_equal_names(&self.remembered)?;
+        self.info = name_operators(self.name_sources())?;
         Ok(self)
+    }
+
+    /// Streams and outputs as they were defined: outputs after all streams.
+    fn name_sources(&self) -> Vec<NameSource> {
+        let streams = self.streams().map(|stream| NameSource {
+            id: stream.id(),
+            operator: stream.operator(),
+            parents: stream.parents().iter().map(|parent| parent.id()).collect(),
+        });
+        let mut sources: Vec<NameSource> = streams.collect();
+        let after = sources
+            .iter()
+            .map(|source| source.id + 1)
+            .max()
+            .unwrap_or(0);
+        let outputs = self.outputs.iter().zip(after..);
+        sources.extend(outputs.map(|(output, id)| NameSource {
+            id,
+            operator: output.operator(),
+            parents: vec![output.stream().id()],
+        }));
+        sources
     }
 
     /// Streams that outputs need, each before all its parents.
@@ -211,24 +236,4 @@ impl Graph {
             |(stream, _): &&(Arc<dyn AnyStream>, Duration)| stream.input_id() == Some(input.id());
         self.remembered.iter().find(of_input).map(|(_, span)| *span)
     }
-}
-
-/// Names that the user gave are addresses in checkpoints: no two streams may share one.
-fn refuse_equal_names(streams: &[(Arc<dyn AnyStream>, Duration)]) -> Result<()> {
-    let mut named: BTreeMap<String, String> = BTreeMap::new();
-    for (stream, _) in streams {
-        let operator = stream.operator();
-        let Some(name) = operator.name() else {
-            continue;
-        };
-        if let Some(other) = named.insert(name.to_owned(), operator.to_string()) {
-            return Err(
-                Error::new(ErrorKind::Invalid, "two operators have the same name")
-                    .with("name", name)
-                    .with("one", other)
-                    .with("other", operator),
-            );
-        }
-    }
-    Ok(())
 }

@@ -30,6 +30,7 @@ mod dstream;
 mod graph;
 mod input;
 mod listener;
+mod names;
 mod notice;
 mod receiver;
 mod running;
@@ -44,6 +45,7 @@ pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };
 pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, StreamListener};
+pub use names::{GraphInfo, OperatorInfo};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};
 pub use running::{Running, Stop, StopHandle};
 pub use settings::StreamSettings;

@@ -12,6 +12,7 @@ use crate::context::Shared;
 use crate::graph::Graph;
 use crate::input::InputEnv;
 use crate::listener::{ListenerBus, ListenerThread, StreamEvent, StreamListener};
+use crate::names::GraphInfo;
 use crate::scheduler::{Driver, Event, is_own_thread};
 use crate::settings::StreamSettings;
 use crate::time::{Time, as_ms};
@@ -102,6 +103,7 @@ pub struct Running {
     driver: Mutex<Option<std::thread::JoinHandle<()>>>,
     listeners: ListenerThread,
     first_batch: Time,
+    graph: GraphInfo,
 }
 
 impl Running {
@@ -115,6 +117,7 @@ impl Running {
         let termination = Arc::new(Termination::new());
         let graph = shared.graph.start(batch_duration, &termination)?;
         validate(&graph, &ctx)?;
+        let info = graph.info.clone();
         let now = Time::from_ms(ctx.clock().now_ms());
         let zero = now.floor(batch_duration);
         let (bus, listener_thread) = ListenerBus::start(listeners)?;
@@ -155,6 +158,7 @@ impl Running {
             driver: Mutex::new(Some(driver)),
             listeners: listener_thread,
             first_batch: zero + batch_duration,
+            graph: info,
         })
     }
 
@@ -168,6 +172,12 @@ impl Running {
     #[must_use]
     pub fn first_batch(&self) -> Time {
         self.first_batch
+    }
+
+    /// The operators that run, with their names.
+    #[must_use]
+    pub fn graph(&self) -> &GraphInfo {
+        &self.graph
     }
 
     /// Stops the stream from elsewhere.

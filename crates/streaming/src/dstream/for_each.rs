@@ -37,8 +37,8 @@ impl<T: Data> AnyOutput for ForEach<T> {
         self.parent.any()
     }
 
-    fn name(&self) -> String {
-        self.operator.to_string()
+    fn operator(&self) -> Operator {
+        self.operator.clone()
     }
 
     fn generate(&self, batch: &Batch) -> Result<Option<Job>> {
@@ -48,7 +48,7 @@ impl<T: Data> AnyOutput for ForEach<T> {
         };
         let (action, operator) = (Arc::clone(&self.action), self.operator.clone());
         Ok(Some(Box::new(move || {
-            match catch(|| Ok(operator.call(|| action(&rdd, time)))) {
+            match catch(|| Ok(operator.call_on_driver(|| action(&rdd, time)))) {
                 Ok(ended) => ended.map_err(|error| user_error(&operator, time, error)),
                 Err(panic) => Err(panic.with("batch_time", time)),
             }

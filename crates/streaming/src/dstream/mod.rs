@@ -269,7 +269,7 @@ impl<T: Data> DStream<T> {
         let operator = Operator::new("transform", Location::caller());
         let node = PerBatch::new(self, move |rdd, operator: &Operator, time| {
             operator
-                .call(|| f(rdd, time))
+                .call_on_driver(|| f(rdd, time))
                 .map_err(|e| user_error(operator, time, e))
         });
         self.child(operator, node)
@@ -285,7 +285,7 @@ impl<T: Data> DStream<T> {
         let operator = Operator::new("transform_with", Location::caller());
         self.per_two(operator, other, move |ours, theirs, operator, time| {
             operator
-                .call(|| f(ours, theirs, time))
+                .call_on_driver(|| f(ours, theirs, time))
                 .map_err(|e| user_error(operator, time, e))
         })
     }
