@@ -18,7 +18,7 @@ use crate::rdd::action::ActionRoot;
 use crate::rdd::node::{Meta, Parent, RddNode};
 use crate::scheduler::{Backend, JobPlan, ShuffleTracker, ThreadBackend, plan};
 use crate::shuffle::Cleaner;
-use crate::storage::{BlockStore, MemoryStore};
+use crate::storage::{BlockStore, MemoryStore, StorageLimits};
 use crate::task::{CancelToken, is_in_task};
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
@@ -54,7 +54,7 @@ struct Inner {
 #[must_use]
 pub struct ContextBuilder {
     master: Master,
-    max_cache_bytes: usize,
+    storage: StorageLimits,
     default_parallelism: Option<usize>,
     seed: Option<u64>,
     clock: Option<Arc<dyn Clock>>,
@@ -70,7 +70,21 @@ impl ContextBuilder {
 
     /// Memory for cached partitions, in bytes. Default 1 GiB.
     pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
-        self.max_cache_bytes = bytes;
+        self.storage.max_cache_bytes = bytes;
+        self
+    }
+
+    /// Memory for shuffle outputs, in bytes; beyond it the oldest are written to disk. Default
+    /// 1 GiB.
+    pub fn max_shuffle_bytes(mut self, bytes: usize) -> Self {
+        self.storage.max_shuffle_bytes = bytes;
+        self
+    }
+
+    /// Where blocks go that have no room in memory: into a folder of their own under `folder`,
+    /// which is removed when the context stops. Default: the system's temporary folder.
+    pub fn spill_folder(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.storage.spill_folder = Some(folder.into());
         self
     }
 
@@ -114,7 +128,7 @@ impl ContextBuilder {
         let backend = match self.backend {
             Some(backend) => backend,
             None => {
-                let blocks = Arc::new(MemoryStore::new(self.max_cache_bytes));
+                let blocks = Arc::new(MemoryStore::with_limits(self.storage));
                 let name = self.master.to_string();
                 Arc::new(ThreadBackend::local(
                     &name,
@@ -152,7 +166,7 @@ impl Context {
     pub fn builder() -> ContextBuilder {
         ContextBuilder {
             master: Master::local(std::thread::available_parallelism().map_or(1, usize::from)),
-            max_cache_bytes: 1 << 30,
+            storage: StorageLimits::default(),
             default_parallelism: None,
             seed: None,
             clock: None,
@@ -216,6 +230,7 @@ impl Context {
     pub fn stop(&self) {
         self.cancel_all_jobs();
         self.inner.backend.stop();
+        self.blocks().close();
     }
 
     /// Asks all running jobs to end; their actions return `Cancelled`.

@@ -57,6 +57,6 @@ pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitione
 pub use rdd::{OrderedRdd, PairRdd, Rdd};
 pub use remote::init;
 pub use shuffle::AnyShuffle;
-pub use storage::StorageLevel;
+pub use storage::{StorageLevel, StorageLimits};
 pub use task::{CancelToken, TaskContext, TaskId};
 pub use text::{Split, Text, Words};

@@ -12,6 +12,7 @@ mod map_partitions;
 pub mod node;
 mod pair;
 mod parallelize;
+pub(crate) mod persist;
 mod range;
 mod shuffled;
 mod sort;
@@ -36,7 +37,6 @@ use crate::error::Result;
 use crate::function::{Captured, Function, Function2, Plain};
 use crate::operator::Operator;
 use crate::partition::{IndexPartitioner, PartitionedBy, positive};
-use crate::storage::{BlockId, StorageLevel};
 use node::{Meta, Parent};
 
 /// An immutable, lazy, partitioned collection. A cheap handle: cloning copies no data.
@@ -279,40 +279,6 @@ impl<T: Data> Rdd<T> {
     pub fn key_by<K: Data>(&self, f: impl Fn(&T) -> K + Send + Sync + 'static) -> Rdd<(K, T)> {
         let operator = Operator::new("key_by", Location::caller());
         self.map_with(operator, Arc::new(map::WithKey(Arc::new(Plain(f)))))
-    }
-
-    /// Keeps the records of computed partitions in memory, from the first action on. What does
-    /// not fit is computed again when needed.
-    #[must_use = "returns the same RDD"]
-    pub fn cache(&self) -> Self {
-        self.persist(StorageLevel::MemoryOnly)
-    }
-
-    /// Keeps the records of computed partitions at `level`, from the first action on.
-    #[must_use = "returns the same RDD"]
-    pub fn persist(&self, level: StorageLevel) -> Self {
-        self.node.node().meta().set_storage(level);
-        self.clone()
-    }
-
-    /// Forgets kept records; the RDD can still be computed.
-    pub fn unpersist(&self) {
-        let meta = self.node.node().meta();
-        if meta.storage() == StorageLevel::None {
-            return;
-        }
-        meta.set_storage(StorageLevel::None);
-        let rdd = meta.id();
-        let splits = 0..self.num_partitions().unwrap_or(0);
-        self.ctx
-            .blocks()
-            .remove(&mut splits.map(|split| BlockId::Rdd { rdd, split }));
-    }
-
-    /// Where its records are kept.
-    #[must_use]
-    pub fn storage_level(&self) -> StorageLevel {
-        self.node.node().meta().storage()
     }
 }
 

@@ -187,9 +187,11 @@ impl<T: Data> AnyStream for Stream<T> {
 
     fn forget(&self, time: Time, unpersist: bool) {
         let forgotten = take_until(&mut self.remembered.lock(), time);
-        if unpersist {
-            for rdd in forgotten.values() {
+        for rdd in forgotten.values() {
+            if unpersist {
                 rdd.unpersist();
+            } else {
+                rdd.leave_blocks();
             }
         }
     }
