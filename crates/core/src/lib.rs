@@ -36,12 +36,18 @@ mod context;
 mod data;
 mod error;
 mod job_group;
+mod job_settings;
 mod lines;
+mod listener;
 mod master;
 mod operator;
 mod partition;
+mod progress;
+mod registry;
+mod scope;
 mod separators;
 mod shuffle;
+mod status;
 mod task;
 mod text;
 
@@ -51,12 +57,18 @@ pub use data::{Data, Key, PartitionIter};
 pub use error::{Error, ErrorKind, Result};
 pub use job_group::JobGroup;
 pub use lines::{Lines, TextBlock};
+pub use listener::{JobEvent, JobListener, TaskOutcome};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
 pub use rdd::{OrderedRdd, PairRdd, Rdd};
 pub use remote::init;
+pub use scheduler::{Pool, SchedulingMode, Speculation};
+pub use scope::JobScope;
 pub use shuffle::AnyShuffle;
+pub use status::{
+    ExecutorInfo, JobInfo, JobStatus, StageId, StageInfo, StageStatus, StatusTracker,
+};
 pub use storage::{StorageLevel, StorageLimits};
 pub use task::{CancelToken, TaskContext, TaskId};
 pub use text::{Split, Text, Words};

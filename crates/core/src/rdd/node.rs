@@ -130,6 +130,12 @@ pub trait AnyRdd: Any + Send + Sync {
     /// What it reads from.
     fn dependencies(&self) -> Vec<Dependency>;
 
+    /// Whether two attempts at one partition may compute it side by side. A node that keeps state
+    /// must say no.
+    fn may_be_twinned(&self) -> bool {
+        true
+    }
+
     /// How its records are placed, when that is known.
     fn partitioner(&self) -> Option<PartitionedBy> {
         None

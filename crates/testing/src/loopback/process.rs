@@ -168,7 +168,7 @@ impl TaskRunner for Children {
             Some(executor) => executor,
             empty => empty.insert(self.start()?),
         };
-        match self.converse(executor, encoded, &task.plan.cancel) {
+        match self.converse(executor, encoded, task.cancel()) {
             Ok(result) => root.decode_output(&result?),
             Err(error) => {
                 *seat = None;
