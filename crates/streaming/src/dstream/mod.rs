@@ -5,6 +5,7 @@ pub(crate) mod node;
 mod pair;
 mod per_batch;
 mod print;
+mod window;
 mod with;
 
 use std::error::Error as StdError;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use pair::PairDStream;
+pub use window::Window;
 pub use with::DStreamWith;
 
 use tidemill_core::combine::Reduce;
