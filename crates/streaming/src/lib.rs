@@ -39,7 +39,7 @@ mod time;
 
 pub use context::StreamingContext;
 pub use display::{render, render_into};
-pub use dstream::{BoxError, DStream, DStreamWith, PairDStream, Window};
+pub use dstream::{BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };
