@@ -40,7 +40,7 @@ mod time;
 
 pub use context::StreamingContext;
 pub use display::{render, render_into};
-pub use dstream::{BoxError, DStream, DStreamWith, PairDStream};
+pub use dstream::{BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };

@@ -286,5 +286,10 @@ fn validate(graph: &Graph, ctx: &Context) -> Result<()> {
             stream.check(image)?;
         }
     }
+    for output in &graph.outputs {
+        if let Some(image) = ctx.backend().image() {
+            output.check(image)?;
+        }
+    }
     Ok(())
 }

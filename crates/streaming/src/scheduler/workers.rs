@@ -28,6 +28,11 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
         }
         let batch = Batch::new(time);
         let jobs = catch(|| {
+            // Also those that no output needs now: a window that comes later reads back to this
+            // batch, and its records are this batch's.
+            for source in graph.sources() {
+                source.touch(&batch)?;
+            }
             let mut jobs = Vec::new();
             for (output, id) in graph.outputs.iter().zip(0..) {
                 if let Some(job) = output.generate(&batch)? {
@@ -36,6 +41,7 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
             }
             Ok(jobs)
         });
+        graph.mark_generated(time);
         let generated = Generated {
             time,
             inputs: batch.inputs(),
