@@ -2,10 +2,9 @@
 
 use std::panic::Location;
 
-use tidemill_core::{Data, Error, ErrorKind, Operator};
+use tidemill_core::{Data, Error, ErrorKind, Operator, render_into};
 
 use super::DStream;
-use crate::display::render_into;
 
 /// Records that `print` shows of each batch.
 const DEFAULT_PRINTED: usize = 10;
