@@ -24,6 +24,8 @@
 
 pub mod codec;
 pub mod combine;
+#[doc(hidden)]
+pub mod files;
 pub mod function;
 pub mod rdd;
 pub mod remote;
@@ -51,12 +53,13 @@ pub use context::{Context, ContextBuilder};
 pub use data::{Data, Key, PartitionIter};
 pub use display::{render, render_into};
 pub use error::{Error, ErrorKind, Result};
+pub use files::FileOptions;
 pub use job_group::JobGroup;
 pub use lines::{Lines, TextBlock};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
-pub use rdd::{OrderedRdd, PairRdd, Rdd};
+pub use rdd::{Compression, OrderedRdd, PairRdd, Rdd, SaveOptions};
 pub use remote::init;
 pub use shuffle::AnyShuffle;
 pub use storage::StorageLevel;
