@@ -24,6 +24,8 @@
 
 pub mod codec;
 pub mod combine;
+#[doc(hidden)]
+pub mod files;
 pub mod function;
 pub mod rdd;
 pub mod remote;
@@ -34,6 +36,7 @@ pub mod travel;
 mod clock;
 mod context;
 mod data;
+mod display;
 mod error;
 mod job_group;
 mod job_settings;
@@ -54,14 +57,16 @@ mod text;
 pub use clock::{Clock, ManualClock, SystemClock, Waiter};
 pub use context::{Context, ContextBuilder};
 pub use data::{Data, Key, PartitionIter};
+pub use display::{render, render_into};
 pub use error::{Error, ErrorKind, Result};
+pub use files::FileOptions;
 pub use job_group::JobGroup;
 pub use lines::{Lines, TextBlock};
 pub use listener::{JobEvent, JobListener, TaskOutcome};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
-pub use rdd::{OrderedRdd, PairRdd, Rdd};
+pub use rdd::{Compression, OrderedRdd, PairRdd, Rdd, SaveOptions};
 pub use remote::init;
 pub use scheduler::{Pool, SchedulingMode, Speculation};
 pub use scope::JobScope;

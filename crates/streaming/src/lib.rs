@@ -25,7 +25,6 @@
 //! (inputs and jobs have threads), or persistent (yet): after a crash a program starts anew.
 
 mod context;
-mod display;
 mod dstream;
 mod graph;
 mod input;
@@ -39,7 +38,6 @@ mod settings;
 mod time;
 
 pub use context::StreamingContext;
-pub use display::{render, render_into};
 pub use dstream::{BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
@@ -49,4 +47,5 @@ pub use names::{GraphInfo, OperatorInfo};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};
 pub use running::{Running, Stop, StopHandle};
 pub use settings::StreamSettings;
+pub use tidemill_core::{render, render_into};
 pub use time::{Interval, Time};

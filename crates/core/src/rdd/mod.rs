@@ -2,24 +2,31 @@
 
 pub(crate) mod action;
 mod actions;
+mod binary_records;
 mod blocks;
 mod coalesce;
 mod cogroup;
+mod file_source;
 mod filter;
 mod flat_map;
 mod map;
 mod map_partitions;
 pub mod node;
+mod object_file;
 mod pair;
 mod parallelize;
 pub(crate) mod persist;
 mod range;
+mod save;
+mod save_folder;
+mod save_parts;
 mod shuffled;
 mod sort;
 mod source;
 mod text_file;
 mod try_map;
 mod union;
+mod whole_files;
 mod with;
 
 use std::error::Error as StdError;
@@ -27,8 +34,12 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub use binary_records::BinaryRecords;
+pub use file_source::{FileFormat, FileSplit};
 pub use pair::{JoinedRdd, PairRdd};
+pub use save::{Compression, SaveOptions};
 pub use sort::OrderedRdd;
+pub use text_file::TextLines;
 pub use with::With;
 
 use crate::context::Context;

@@ -2,11 +2,10 @@
 
 use std::panic::Location;
 
-use tidemill_core::{Data, Error, ErrorKind, Operator};
+use tidemill_core::{Data, Error, ErrorKind, Operator, render_into};
 
 use super::DStream;
 use super::for_each::Output;
-use crate::display::render_into;
 
 /// Records that `print` shows of each batch.
 const DEFAULT_PRINTED: usize = 10;
