@@ -6,19 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::clock::{Clock, SystemClock};
+use crate::codec::Encoder;
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::Function;
-use crate::job_group::join_group;
+use crate::job_settings::JobSettings;
+use crate::listener::{EventBus, JobListener};
 use crate::master::Master;
-use crate::operator::Operator;
+use crate::operator::{Operator, abort_task, refuses_early};
 use crate::rdd::Rdd;
 use crate::rdd::action::ActionRoot;
 use crate::rdd::node::{Meta, Parent, RddNode};
+use crate::registry::JobRegistry;
 use crate::scheduler::{Backend, JobPlan, ShuffleTracker, ThreadBackend, plan};
 use crate::shuffle::Cleaner;
-use crate::storage::{BlockStore, MemoryStore};
-use crate::task::{CancelToken, is_in_task};
+use crate::status::StatusTracker;
+use crate::storage::{BlockStore, MemoryStore, StorageLimits};
+use crate::task::is_in_task;
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
 ///
@@ -44,8 +48,13 @@ struct Inner {
     seed: u64,
     next_rdd: AtomicU64,
     next_shuffle: AtomicU64,
-    next_job: AtomicU64,
-    running: parking_lot::Mutex<std::collections::HashMap<u64, CancelToken>>,
+    jobs: Arc<JobRegistry>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.jobs.close();
+    }
 }
 
 /// Settings and components of a [`Context`].
@@ -53,11 +62,12 @@ struct Inner {
 #[must_use]
 pub struct ContextBuilder {
     master: Master,
-    max_cache_bytes: usize,
+    storage: StorageLimits,
     default_parallelism: Option<usize>,
     seed: Option<u64>,
     clock: Option<Arc<dyn Clock>>,
     backend: Option<Arc<dyn Backend>>,
+    pub(crate) jobs: JobSettings,
 }
 
 impl ContextBuilder {
@@ -69,7 +79,21 @@ impl ContextBuilder {
 
     /// Memory for cached partitions, in bytes. Default 1 GiB.
     pub fn max_cache_bytes(mut self, bytes: usize) -> Self {
-        self.max_cache_bytes = bytes;
+        self.storage.max_cache_bytes = bytes;
+        self
+    }
+
+    /// Memory for shuffle outputs, in bytes; beyond it the oldest are written to disk. Default
+    /// 1 GiB.
+    pub fn max_shuffle_bytes(mut self, bytes: usize) -> Self {
+        self.storage.max_shuffle_bytes = bytes;
+        self
+    }
+
+    /// Where blocks go that have no room in memory: into a folder of their own under `folder`,
+    /// which is removed when the context stops. Default: the system's temporary folder.
+    pub fn spill_folder(mut self, folder: impl Into<std::path::PathBuf>) -> Self {
+        self.storage.spill_folder = Some(folder.into());
         self
     }
 
@@ -113,7 +137,7 @@ impl ContextBuilder {
         let backend = match self.backend {
             Some(backend) => backend,
             None => {
-                let blocks = Arc::new(MemoryStore::new(self.max_cache_bytes));
+                let blocks = Arc::new(MemoryStore::with_limits(self.storage));
                 let name = self.master.to_string();
                 Arc::new(ThreadBackend::local(
                     &name,
@@ -122,16 +146,17 @@ impl ContextBuilder {
                 )?)
             }
         };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock::new()));
+        let jobs = JobRegistry::new(&self.jobs, Arc::clone(&clock))?;
         let inner = Inner {
-            clock: self.clock.unwrap_or_else(|| Arc::new(SystemClock::new())),
+            clock,
             shuffles: Arc::default(),
             max_attempts: self.master.max_attempts(),
             default_parallelism: self.default_parallelism.unwrap_or(backend.num_slots()),
             seed: self.seed.unwrap_or_else(random_seed),
             next_rdd: AtomicU64::new(0),
             next_shuffle: AtomicU64::new(0),
-            next_job: AtomicU64::new(0),
-            running: parking_lot::Mutex::default(),
+            jobs,
             backend,
         };
         Ok(Context {
@@ -151,11 +176,12 @@ impl Context {
     pub fn builder() -> ContextBuilder {
         ContextBuilder {
             master: Master::local(std::thread::available_parallelism().map_or(1, usize::from)),
-            max_cache_bytes: 1 << 30,
+            storage: StorageLimits::default(),
             default_parallelism: None,
             seed: None,
             clock: None,
             backend: None,
+            jobs: JobSettings::default(),
         }
     }
 
@@ -211,17 +237,63 @@ impl Context {
         self.inner.seed
     }
 
-    /// Ends all jobs and threads. Later jobs fail with `Closed`. Harmless when called again.
+    /// Ends all jobs and threads; listeners hear what has happened so far. Later jobs fail with
+    /// `Closed`. Harmless when called again.
     pub fn stop(&self) {
         self.cancel_all_jobs();
         self.inner.backend.stop();
+        self.blocks().close();
+        self.inner.jobs.stop();
     }
 
     /// Asks all running jobs to end; their actions return `Cancelled`.
     pub fn cancel_all_jobs(&self) {
-        for token in self.inner.running.lock().values() {
-            token.cancel();
+        self.inner.jobs.cancel_where(|_| true);
+    }
+
+    /// Asks one running job to end. No job of that id: nothing happens.
+    pub fn cancel_job(&self, id: u64) {
+        self.inner.jobs.cancel_where(|job| job.id() == id);
+    }
+
+    /// Asks the running jobs of the groups of that id to end; jobs to come are not refused, unlike
+    /// by [`JobGroup::cancel`](crate::JobGroup::cancel). No such group: nothing happens.
+    pub fn cancel_job_group(&self, id: &str) {
+        let jobs = &self.inner.jobs;
+        jobs.cancel_where(|job| job.group_id() == Some(id));
+    }
+
+    /// Asks the running jobs with a tag to end. No such job: nothing happens.
+    pub fn cancel_jobs_with_tag(&self, tag: &str) {
+        self.inner.jobs.cancel_where(|job| job.has_tag(tag));
+    }
+
+    /// What is known of jobs, now and lately.
+    #[must_use]
+    pub fn status(&self) -> StatusTracker {
+        StatusTracker::new(Arc::clone(&self.inner.jobs), Arc::clone(self.backend()))
+    }
+
+    /// Adds a listener, which hears the jobs that start from now on.
+    ///
+    /// # Errors
+    /// `Unavailable` when the machine gives no thread for the first one.
+    pub fn add_listener(&self, listener: Arc<dyn JobListener>) -> Result<()> {
+        self.inner.jobs.add_listener(listener)
+    }
+
+    /// Waits until the listeners have heard all that has happened so far. A listener cannot wait
+    /// for itself: there it returns at once.
+    pub fn flush_listeners(&self) {
+        if let Some(bus) = self.inner.jobs.bus() {
+            bus.flush();
         }
+    }
+
+    /// How many events no listener heard because they were too slow.
+    #[must_use]
+    pub fn num_dropped_events(&self) -> u64 {
+        self.inner.jobs.bus().map_or(0, EventBus::num_dropped)
     }
 
     /// Runs `function` on some partitions and returns what it gave, in the order of `splits`.
@@ -278,20 +350,10 @@ impl Context {
             &self.inner.shuffles,
             &**self.blocks(),
         )?;
-        let job = self.inner.next_job.fetch_add(1, Ordering::Relaxed);
-        let cancel = CancelToken::new();
-        let _member = join_group(&cancel);
-        let plan = Arc::new(JobPlan {
-            job,
-            stages,
-            operator,
-            cancel: cancel.clone(),
-            max_attempts: self.inner.max_attempts,
-            seed: self.inner.seed,
-        });
-        self.inner.running.lock().insert(job, cancel);
+        let settings = (self.inner.max_attempts, self.inner.seed);
+        let (plan, running) = self.inner.jobs.start(operator, stages, settings);
         let result = self.run_plan(&plan, splits);
-        self.inner.running.lock().remove(&job);
+        running.end(&result);
         result
     }
 
@@ -338,7 +400,15 @@ impl Context {
         }
     }
 
+    /// The RDD of a node. For a stream it is refused here when it could not leave the process:
+    /// the function of the user that makes it ends with the error.
     pub(crate) fn rdd<T: Data>(&self, node: impl RddNode<T> + 'static) -> Rdd<T> {
+        if refuses_early()
+            && let Some(image) = self.inner.backend.image()
+            && let Err(error) = node.encode(&[], &mut Encoder::new(node.meta().operator(), image))
+        {
+            abort_task(error);
+        }
         Rdd::new(self.clone(), Parent::new(Arc::new(node)))
     }
 }

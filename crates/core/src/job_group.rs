@@ -1,21 +1,24 @@
 //! `JobGroup`: jobs that are cancelled together.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
 
-use crate::task::CancelToken;
+use crate::registry::JobRegistry;
+use crate::scope::JobScope;
 
 /// Jobs that are cancelled together: those that run, and those that would still come. Clones are
 /// the same group.
+///
+/// A group may have an id: then [`Context::cancel_job_group`](crate::Context::cancel_job_group)
+/// finds its running jobs, and the status tracker lists them.
 ///
 /// ```
 /// use tidemill_core::{Context, ErrorKind, JobGroup};
 ///
 /// let ctx = Context::local(1)?;
-/// let group = JobGroup::new();
+/// let group = JobGroup::named("nightly");
+/// assert_eq!(group.run(|| ctx.range(0..3).count())?, 3);
 /// group.cancel();
 /// let refused = group.run(|| ctx.range(0..3).count());
 /// assert_eq!(refused.map_err(|error| error.kind()), Err(ErrorKind::Cancelled));
@@ -24,93 +27,78 @@ use crate::task::CancelToken;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct JobGroup {
-    state: Arc<Mutex<State>>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    id: Option<String>,
+    state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
     is_cancelled: bool,
-    running: HashMap<u64, CancelToken>,
-    next_job: u64,
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<JobGroup>> = const { RefCell::new(None) };
+    /// Where jobs of the group were started: mostly one context. They know the jobs, it does not.
+    registries: Vec<Weak<JobRegistry>>,
 }
 
 impl JobGroup {
-    /// A group without jobs.
+    /// A group without an id and without jobs.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
+    /// A group without jobs. Groups of the same id are cancelled together by that id, and each
+    /// alone by [`cancel`](Self::cancel).
+    #[must_use]
+    pub fn named(id: impl Into<String>) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                id: Some(id.into()),
+                state: Mutex::default(),
+            }),
+        }
+    }
+
+    /// What [`named`](Self::named) was given.
+    #[must_use]
+    pub fn id(&self) -> Option<&str> {
+        self.inner.id.as_deref()
+    }
+
     /// Runs `f`. Jobs that this thread starts meanwhile are in the group.
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
-        /// Put back also when a panic unwinds.
-        struct Leave(Option<JobGroup>);
-        impl Drop for Leave {
-            fn drop(&mut self) {
-                CURRENT.set(self.0.take());
-            }
-        }
-        let _leave = Leave(CURRENT.replace(Some(self.clone())));
-        f()
+        JobScope::current().in_group(self).run(f)
     }
 
     /// Asks all jobs of the group to end, and refuses those to come: their actions return
     /// `Cancelled`.
     pub fn cancel(&self) {
-        let mut state = self.state.lock();
-        state.is_cancelled = true;
-        state.running.values().for_each(CancelToken::cancel);
-    }
-}
-
-/// A job in a group, until it is dropped.
-pub(crate) struct Member {
-    group: JobGroup,
-    job: u64,
-}
-
-/// Puts the job of `token` into this thread's group, if it has one.
-pub(crate) fn join_group(token: &CancelToken) -> Option<Member> {
-    let group = CURRENT.with_borrow(Clone::clone)?;
-    let job = {
-        let mut state = group.state.lock();
-        if state.is_cancelled {
-            token.cancel();
+        let registries = {
+            let mut state = self.inner.state.lock();
+            state.is_cancelled = true;
+            std::mem::take(&mut state.registries)
+        };
+        for registry in registries.iter().filter_map(Weak::upgrade) {
+            registry.cancel_where(|job| job.is_in(self));
         }
-        let job = state.next_job;
-        state.next_job += 1;
-        state.running.insert(job, token.clone());
-        job
-    };
-    Some(Member { group, job })
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        self.group.state.lock().running.remove(&self.job);
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Notes where a job of the group was just registered. Returns whether it is refused.
+    pub(crate) fn join(&self, registry: &Arc<JobRegistry>) -> bool {
+        let mut state = self.inner.state.lock();
+        let is_known =
+            |known: &Weak<JobRegistry>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(registry));
+        if !state.is_cancelled && !state.registries.iter().any(is_known) {
+            state.registries.retain(|other| other.strong_count() > 0);
+            state.registries.push(Arc::downgrade(registry));
+        }
+        state.is_cancelled
+    }
 
-    #[test]
-    fn only_jobs_of_the_group_are_cancelled() {
-        let group = JobGroup::new();
-        let (ours, theirs) = (CancelToken::new(), CancelToken::new());
-        let member = group.run(|| join_group(&ours));
-        assert!(join_group(&theirs).is_none());
-        group.cancel();
-        assert!(ours.is_cancelled() && !theirs.is_cancelled());
-        drop(member);
-        assert!(group.state.lock().running.is_empty());
-        let late = CancelToken::new();
-        let _member = group.run(|| join_group(&late));
-        assert!(late.is_cancelled());
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
     }
 }

@@ -24,6 +24,8 @@
 
 pub mod codec;
 pub mod combine;
+#[doc(hidden)]
+pub mod files;
 pub mod function;
 pub mod rdd;
 pub mod remote;
@@ -34,29 +36,44 @@ pub mod travel;
 mod clock;
 mod context;
 mod data;
+mod display;
 mod error;
 mod job_group;
+mod job_settings;
 mod lines;
+mod listener;
 mod master;
 mod operator;
 mod partition;
+mod progress;
+mod registry;
+mod scope;
 mod separators;
 mod shuffle;
+mod status;
 mod task;
 mod text;
 
 pub use clock::{Clock, ManualClock, SystemClock, Waiter};
 pub use context::{Context, ContextBuilder};
 pub use data::{Data, Key, PartitionIter};
+pub use display::{render, render_into};
 pub use error::{Error, ErrorKind, Result};
+pub use files::FileOptions;
 pub use job_group::JobGroup;
 pub use lines::{Lines, TextBlock};
+pub use listener::{JobEvent, JobListener, TaskOutcome};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
-pub use rdd::{OrderedRdd, PairRdd, Rdd};
+pub use rdd::{Compression, OrderedRdd, PairRdd, Rdd, SaveOptions};
 pub use remote::init;
+pub use scheduler::{Pool, SchedulingMode, Speculation};
+pub use scope::JobScope;
 pub use shuffle::AnyShuffle;
-pub use storage::StorageLevel;
+pub use status::{
+    ExecutorInfo, JobInfo, JobStatus, StageId, StageInfo, StageStatus, StatusTracker,
+};
+pub use storage::{StorageLevel, StorageLimits};
 pub use task::{CancelToken, TaskContext, TaskId};
 pub use text::{Split, Text, Words};

@@ -1,5 +1,6 @@
 //! Who made a node: the operator's kind, its name and the line of the user's program.
 
+use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -69,6 +70,20 @@ impl Operator {
         result
     }
 
+    /// As [`call`](Self::call), for a function that makes RDDs on the driver: one of their
+    /// operators that cannot leave the process, where it must, is refused as soon as it is made.
+    pub fn call_on_driver<R>(&self, f: impl FnOnce() -> R) -> R {
+        /// Put back also when a panic unwinds.
+        struct Leave(bool);
+        impl Drop for Leave {
+            fn drop(&mut self) {
+                REFUSES_EARLY.set(self.0);
+            }
+        }
+        let _leave = Leave(REFUSES_EARLY.replace(true));
+        self.call(f)
+    }
+
     /// Fails the running task with `error` of the user's function: unwinds to the task's edge.
     pub fn fail(&self, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> ! {
         let error = Error::new(ErrorKind::User, "function returned an error")
@@ -105,6 +120,14 @@ impl Drop for Blame<'_> {
 thread_local! {
     /// The innermost operator whose function panicked in the task now running on this thread.
     static BLAMED: std::cell::RefCell<Option<Operator>> = const { std::cell::RefCell::new(None) };
+
+    /// Whether a function that makes RDDs for a stream is running on this thread.
+    static REFUSES_EARLY: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether an RDD that cannot leave the process is to be refused when it is made.
+pub(crate) fn refuses_early() -> bool {
+    REFUSES_EARLY.get()
 }
 
 /// The payload with which a task ends early: not a panic, and not printed as one.

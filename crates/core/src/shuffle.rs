@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::partition::AnyPartitioner;
 use crate::rdd::node::{AnyParent, Meta, Parent};
 use crate::scheduler::{ShuffleTracker, StageRoot, TaskOutput};
-use crate::storage::{Block, BlockData, BlockId, BlockStore};
+use crate::storage::{Block, BlockData, BlockId, BlockStore, StorageLevel};
 use crate::task::TaskContext;
 use crate::travel::{Descriptor, DescriptorName};
 
@@ -225,7 +225,8 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
                     map: split,
                     reduce,
                 };
-                task.blocks().put(id, Block::of(bucket))?;
+                task.blocks()
+                    .put(id, Block::of(bucket).at(StorageLevel::MemoryAndDisk))?;
             }
         }
         Ok(Box::new(()))

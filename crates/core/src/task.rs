@@ -5,9 +5,10 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
@@ -16,7 +17,14 @@ use crate::storage::BlockStore;
 
 /// Asks the tasks of a job to stop. Clones share one flag.
 #[derive(Clone, Debug, Default)]
-pub struct CancelToken(Arc<AtomicBool>);
+pub struct CancelToken(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    is_set: AtomicBool,
+    /// Set along with this one, so that asking costs one load, however deep the family.
+    children: Mutex<Vec<Weak<Flag>>>,
+}
 
 impl CancelToken {
     /// A token that nobody has cancelled.
@@ -27,14 +35,34 @@ impl CancelToken {
 
     /// Asks for the stop. Running tasks end at their next record, waiting ones never start.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Release);
+        let mut open = vec![Arc::clone(&self.0)];
+        while let Some(flag) = open.pop() {
+            let mut children = flag.children.lock();
+            flag.is_set.store(true, Ordering::Release);
+            open.extend(children.drain(..).filter_map(|child| child.upgrade()));
+        }
+    }
+
+    /// A token that is cancelled with this one, or alone: of one attempt of a job.
+    #[must_use]
+    pub fn child(&self) -> Self {
+        let child = Self::new();
+        let mut children = self.0.children.lock();
+        if self.is_cancelled() {
+            child.0.is_set.store(true, Ordering::Release);
+        } else {
+            children.retain(|other| other.strong_count() > 0);
+            children.push(Arc::downgrade(&child.0));
+        }
+        drop(children);
+        child
     }
 
     /// Whether the stop was asked for.
     #[must_use]
     #[inline]
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.0.is_set.load(Ordering::Relaxed)
     }
 }
 
@@ -184,4 +212,21 @@ pub(crate) fn as_task<R>(f: impl FnOnce() -> R) -> R {
     }
     let _leave = Leave(IN_TASK.replace(true));
     f()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_is_cancelled_with_its_parent_and_alone() {
+        let job = CancelToken::new();
+        let (one, other) = (job.child(), job.child());
+        one.cancel();
+        assert!(one.is_cancelled() && !job.is_cancelled() && !other.is_cancelled());
+        let grandchild = other.child();
+        job.cancel();
+        assert!(other.is_cancelled() && grandchild.is_cancelled());
+        assert!(job.child().is_cancelled());
+    }
 }

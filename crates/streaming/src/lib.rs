@@ -25,12 +25,12 @@
 //! (inputs and jobs have threads), or persistent (yet): after a crash a program starts anew.
 
 mod context;
-mod display;
 mod dstream;
 mod graph;
 mod input;
 mod listener;
 mod listener_bus;
+mod names;
 mod notice;
 mod receiver;
 mod running;
@@ -39,13 +39,14 @@ mod settings;
 mod time;
 
 pub use context::StreamingContext;
-pub use display::{render, render_into};
-pub use dstream::{BoxError, DStream, DStreamWith, PairDStream};
+pub use dstream::{BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };
 pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, StreamListener};
+pub use names::{GraphInfo, OperatorInfo};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};
 pub use running::{Running, Stop, StopHandle};
 pub use settings::StreamSettings;
+pub use tidemill_core::{render, render_into};
 pub use time::{Interval, Time};

@@ -14,6 +14,7 @@ use crate::graph::Graph;
 use crate::input::InputEnv;
 use crate::listener::StreamEvent;
 use crate::listener_bus::{Listener, ListenerBus, ListenerThread};
+use crate::names::GraphInfo;
 use crate::scheduler::{Driver, Event, Patience, is_own_thread};
 use crate::settings::StreamSettings;
 use crate::time::{Time, as_ms};
@@ -121,6 +122,7 @@ pub struct Running {
     listeners: ListenerThread,
     stop_patience: Duration,
     first_batch: Time,
+    graph: GraphInfo,
 }
 
 impl Running {
@@ -134,6 +136,7 @@ impl Running {
         let termination = Arc::new(Termination::new());
         let graph = shared.graph.start(batch_duration, &termination)?;
         validate(&graph, &ctx)?;
+        let info = graph.info.clone();
         let now = Time::from_ms(ctx.clock().now_ms());
         let zero = now.floor(batch_duration);
         let (bus, listener_thread) = ListenerBus::start(listeners)?;
@@ -176,6 +179,7 @@ impl Running {
             listeners: listener_thread,
             stop_patience,
             first_batch: zero + batch_duration,
+            graph: info,
         })
     }
 
@@ -189,6 +193,12 @@ impl Running {
     #[must_use]
     pub fn first_batch(&self) -> Time {
         self.first_batch
+    }
+
+    /// The operators that run, with their names.
+    #[must_use]
+    pub fn graph(&self) -> &GraphInfo {
+        &self.graph
     }
 
     /// Stops the stream from elsewhere.
@@ -308,6 +318,11 @@ fn validate(graph: &Graph, ctx: &Context) -> Result<()> {
         stream.validate()?;
         if let Some(image) = ctx.backend().image() {
             stream.check(image)?;
+        }
+    }
+    for output in &graph.outputs {
+        if let Some(image) = ctx.backend().image() {
+            output.check(image)?;
         }
     }
     Ok(())

@@ -2,23 +2,31 @@
 
 pub(crate) mod action;
 mod actions;
+mod binary_records;
 mod blocks;
 mod coalesce;
 mod cogroup;
+mod file_source;
 mod filter;
 mod flat_map;
 mod map;
 mod map_partitions;
 pub mod node;
+mod object_file;
 mod pair;
 mod parallelize;
+pub(crate) mod persist;
 mod range;
+mod save;
+mod save_folder;
+mod save_parts;
 mod shuffled;
 mod sort;
 mod source;
 mod text_file;
 mod try_map;
 mod union;
+mod whole_files;
 mod with;
 
 use std::error::Error as StdError;
@@ -26,8 +34,12 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub use binary_records::BinaryRecords;
+pub use file_source::{FileFormat, FileSplit};
 pub use pair::{JoinedRdd, PairRdd};
+pub use save::{Compression, SaveOptions};
 pub use sort::OrderedRdd;
+pub use text_file::TextLines;
 pub use with::With;
 
 use crate::context::Context;
@@ -36,7 +48,6 @@ use crate::error::Result;
 use crate::function::{Captured, Function, Function2, Plain};
 use crate::operator::Operator;
 use crate::partition::{IndexPartitioner, PartitionedBy, positive};
-use crate::storage::{BlockId, StorageLevel};
 use node::{Meta, Parent};
 
 /// An immutable, lazy, partitioned collection. A cheap handle: cloning copies no data.
@@ -279,40 +290,6 @@ impl<T: Data> Rdd<T> {
     pub fn key_by<K: Data>(&self, f: impl Fn(&T) -> K + Send + Sync + 'static) -> Rdd<(K, T)> {
         let operator = Operator::new("key_by", Location::caller());
         self.map_with(operator, Arc::new(map::WithKey(Arc::new(Plain(f)))))
-    }
-
-    /// Keeps the records of computed partitions in memory, from the first action on. What does
-    /// not fit is computed again when needed.
-    #[must_use = "returns the same RDD"]
-    pub fn cache(&self) -> Self {
-        self.persist(StorageLevel::MemoryOnly)
-    }
-
-    /// Keeps the records of computed partitions at `level`, from the first action on.
-    #[must_use = "returns the same RDD"]
-    pub fn persist(&self, level: StorageLevel) -> Self {
-        self.node.node().meta().set_storage(level);
-        self.clone()
-    }
-
-    /// Forgets kept records; the RDD can still be computed.
-    pub fn unpersist(&self) {
-        let meta = self.node.node().meta();
-        if meta.storage() == StorageLevel::None {
-            return;
-        }
-        meta.set_storage(StorageLevel::None);
-        let rdd = meta.id();
-        let splits = 0..self.num_partitions().unwrap_or(0);
-        self.ctx
-            .blocks()
-            .remove(&mut splits.map(|split| BlockId::Rdd { rdd, split }));
-    }
-
-    /// Where its records are kept.
-    #[must_use]
-    pub fn storage_level(&self) -> StorageLevel {
-        self.node.node().meta().storage()
     }
 }
 

@@ -6,7 +6,6 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +14,7 @@ use crate::data::{Data, PartitionIter};
 use crate::error::{Error, Result};
 use crate::operator::Operator;
 use crate::partition::PartitionedBy;
+use crate::rdd::persist::Storage;
 use crate::shuffle::AnyShuffle;
 use crate::storage::{Block, BlockData, BlockId, StorageLevel};
 use crate::task::TaskContext;
@@ -30,7 +30,7 @@ pub struct Meta {
     id: u64,
     operator: Operator,
     depth: u32,
-    storage: AtomicU8,
+    storage: Arc<Storage>,
 }
 
 /// [`Meta`] as it travels.
@@ -49,7 +49,7 @@ impl Meta {
             id,
             operator,
             depth: depth.saturating_add(1),
-            storage: AtomicU8::new(0),
+            storage: Arc::default(),
         }
     }
 
@@ -74,18 +74,12 @@ impl Meta {
     /// Where its records are kept.
     #[must_use]
     pub fn storage(&self) -> StorageLevel {
-        match self.storage.load(Ordering::Acquire) {
-            0 => StorageLevel::None,
-            _ => StorageLevel::MemoryOnly,
-        }
+        self.storage.level()
     }
 
-    pub(crate) fn set_storage(&self, level: StorageLevel) {
-        let code = match level {
-            StorageLevel::None => 0,
-            StorageLevel::MemoryOnly => 1,
-        };
-        self.storage.store(code, Ordering::Release);
+    /// What `persist` and `unpersist` said of it.
+    pub(crate) fn persistence(&self) -> &Storage {
+        &self.storage
     }
 
     pub(crate) fn header(&self) -> Header {
@@ -113,14 +107,12 @@ impl From<Header> for Meta {
             depth,
             storage,
         } = header;
-        let meta = Self {
+        Self {
             id,
             operator,
             depth,
-            storage: AtomicU8::new(0),
-        };
-        meta.set_storage(storage);
-        meta
+            storage: Arc::new(Storage::at(storage)),
+        }
     }
 }
 
@@ -137,6 +129,12 @@ pub trait AnyRdd: Any + Send + Sync {
 
     /// What it reads from.
     fn dependencies(&self) -> Vec<Dependency>;
+
+    /// Whether two attempts at one partition may compute it side by side. A node that keeps state
+    /// must say no.
+    fn may_be_twinned(&self) -> bool {
+        true
+    }
 
     /// How its records are placed, when that is known.
     fn partitioner(&self) -> Option<PartitionedBy> {
@@ -283,7 +281,8 @@ impl<T: Data> Parent<T> {
         if let Some(records) = task.ready(meta.id(), split) {
             return Ok(Vec::<T>::iterate(records));
         }
-        if meta.storage() == StorageLevel::None {
+        let level = meta.storage();
+        if level == StorageLevel::None {
             return Arc::clone(node).compute(split, task);
         }
         let id = BlockId::Rdd {
@@ -294,7 +293,8 @@ impl<T: Data> Parent<T> {
             return Ok(Vec::<T>::iterate(block.read()?));
         }
         let records: Arc<Vec<T>> = Arc::new(Arc::clone(node).compute(split, task)?.collect());
-        task.blocks().put(id, Block::shared(Arc::clone(&records)))?;
+        let block = Block::shared(Arc::clone(&records)).at(level);
+        task.blocks().put(id, block)?;
         Ok(Vec::<T>::iterate(records))
     }
 

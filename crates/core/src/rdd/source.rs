@@ -6,7 +6,6 @@ use super::Rdd;
 use super::blocks::Blocks;
 use super::parallelize::Parallelize;
 use super::range::{Range, Steps};
-use super::text_file::TextFile;
 use super::union::Union;
 use crate::context::Context;
 use crate::data::Data;
@@ -14,7 +13,6 @@ use crate::error::Result;
 use crate::operator::Operator;
 use crate::partition::positive;
 use crate::storage::{BlockData, BlockId};
-use crate::text::Text;
 
 impl Context {
     /// An RDD of the driver's data, in as many partitions as tasks run at a time.
@@ -103,29 +101,6 @@ impl Context {
             steps,
             self.default_parallelism(),
         )))
-    }
-
-    /// The lines of local files: a file, a folder (its direct files), a glob (`*`, `?`, `[ab]`,
-    /// `{a,b}`), or a comma-separated list of them. Names that begin with `_` or `.` are skipped.
-    ///
-    /// *Shape* [`Text`], in the order of the files and of the lines; partitions of at most 32 MiB.
-    /// *Cost* read again by each action unless cached. *State* none.
-    /// A missing path is an error of the action.
-    #[track_caller]
-    pub fn text_file(&self, path: &str) -> Rdd<Text> {
-        let operator = Operator::new("text_file", Location::caller()).named(path);
-        self.rdd(TextFile::new(
-            self.meta(operator, 0),
-            path,
-            self.default_min_partitions(),
-        ))
-    }
-
-    /// As [`text_file`](Self::text_file), in at least about `min_partitions` partitions.
-    #[track_caller]
-    pub fn text_file_into(&self, path: &str, min_partitions: usize) -> Rdd<Text> {
-        let operator = Operator::new("text_file", Location::caller()).named(path);
-        self.rdd(TextFile::new(self.meta(operator, 0), path, min_partitions))
     }
 
     /// The records of all RDDs, in order; without partitions when there are none. See

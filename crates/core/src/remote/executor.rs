@@ -162,7 +162,7 @@ impl BlockStore for Driver {
 
     fn put(&self, id: BlockId, block: Block) -> Result<bool> {
         let bytes = block.to_bytes()?.to_vec();
-        match self.ask(&Reply::Store(id, bytes, block.num_records()))? {
+        match self.ask(&Reply::Store(id, bytes, block.num_records(), block.level()))? {
             Request::Stored(kept) => Ok(kept),
             _ => Err(Error::data("driver gave another answer than `stored`")),
         }

@@ -4,11 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::lineage::EncodedTask;
 use crate::error::Error;
-use crate::storage::BlockId;
+use crate::storage::{BlockId, StorageLevel};
 use crate::travel::BuildId;
 
 /// Raised with every change of the messages. Peers of another version are refused.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 
 /// The first message of an executor.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,6 +41,6 @@ pub enum Reply {
     Done(Result<Vec<u8>, Error>),
     /// The task needs a block.
     Fetch(BlockId),
-    /// The task has made a block: its bytes and number of records.
-    Store(BlockId, Vec<u8>, u64),
+    /// The task has made a block: its bytes, number of records, and where to keep it.
+    Store(BlockId, Vec<u8>, u64, StorageLevel),
 }

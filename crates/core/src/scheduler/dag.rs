@@ -45,6 +45,7 @@ pub(crate) fn plan(
 ) -> Result<Vec<Stage>> {
     // Discovery order: the result stage first, then what it needs, and so on.
     let mut found = vec![Stage {
+        may_be_twinned: root.may_be_twinned(),
         root,
         splits,
         parents: Vec::new(),
@@ -54,7 +55,8 @@ pub(crate) fn plan(
     let mut at = 0;
     while let Some(stage) = found.get(at) {
         let mut parents = Vec::new();
-        for shuffle in shuffles_above(stage, blocks)? {
+        let above = shuffles_above(stage, blocks)?;
+        for shuffle in above.shuffles {
             let known = position.get(&shuffle.id()).copied();
             let parent = match known {
                 Some(parent) => parent,
@@ -67,6 +69,7 @@ pub(crate) fn plan(
                         continue;
                     }
                     found.push(Stage {
+                        may_be_twinned: root.may_be_twinned(),
                         root,
                         splits,
                         parents: Vec::new(),
@@ -80,23 +83,37 @@ pub(crate) fn plan(
         }
         if let Some(stage) = found.get_mut(at) {
             stage.parents = parents;
+            stage.may_be_twinned &= above.may_be_twinned;
         }
         at += 1;
     }
     Ok(parents_first(found))
 }
 
-/// The shuffles that the stage's tasks read, each once, in the order they are met.
-fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Vec<Arc<dyn AnyShuffle>>> {
+/// What a walk up a stage's lineage finds.
+struct Above {
+    /// The shuffles that the stage's tasks read, each once, in the order they are met.
+    shuffles: Vec<Arc<dyn AnyShuffle>>,
+    /// Whether all nodes on the way allow twins.
+    may_be_twinned: bool,
+}
+
+fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Above> {
+    let mut may_be_twinned = true;
     let mut shuffles: Vec<Arc<dyn AnyShuffle>> = Vec::new();
     let mut seen_shuffles = HashSet::new();
     let mut seen = HashSet::new();
     let mut open = vec![stage.root.input()];
     while let Some(parent) = open.pop() {
         let node = parent.any();
-        if !seen.insert(node.meta().id()) || is_kept(node, blocks)? {
+        if !seen.insert(node.meta().id()) {
             continue;
         }
+        node.meta().persistence().check(node.meta())?;
+        if is_kept(node, blocks)? {
+            continue;
+        }
+        may_be_twinned &= node.may_be_twinned();
         for dependency in node.dependencies() {
             match dependency {
                 Dependency::Narrow(above, _) => open.push(above),
@@ -108,7 +125,10 @@ fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Vec<Arc<dyn 
             }
         }
     }
-    Ok(shuffles)
+    Ok(Above {
+        shuffles,
+        may_be_twinned,
+    })
 }
 
 /// Whether all partitions of a cached node are in memory.

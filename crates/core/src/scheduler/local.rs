@@ -1,4 +1,4 @@
-//! The stage scheduler of one process: N threads, tasks of older jobs first, retries.
+//! The stage scheduler of one process: N threads that take tasks from one queue.
 //!
 //! What a task *is* to a slot is a [`TaskRunner`]: called directly in `local`, encoded and decoded
 //! in `loopback`, sent to a child process in `loopback`'s process mode.
@@ -10,13 +10,15 @@ use std::sync::Arc;
 use parking_lot::{Condvar, Mutex};
 
 use super::backend::{Backend, OnOutput};
+use super::job_state::JobState;
+use super::pools::{FairQueue, Share};
 use super::run::{Task, run_task};
 use super::service::{Service, ServiceHandle};
 use super::stage::{JobPlan, TaskOutput};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::catch;
 use crate::storage::BlockStore;
-use crate::task::{TaskContext, TaskId};
+use crate::task::TaskContext;
 use crate::travel::Image;
 
 /// Runs one task in one slot.
@@ -43,16 +45,13 @@ struct InPlace {
 impl TaskRunner for InPlace {
     fn run(&self, _slot: usize, task: &Task) -> Result<TaskOutput> {
         let stage = stage_of(task)?;
-        let (cancel, seed) = (task.plan.cancel.clone(), task.plan.seed);
+        let (cancel, seed) = (task.cancel().clone(), task.plan.seed);
         run_task(
             &*stage.root,
             &TaskContext::new(task.id, Arc::clone(&self.blocks), cancel, seed),
         )
     }
 }
-
-/// A lost place does not count as a failed attempt, but not for ever.
-const MAX_LOSSES: u32 = 16;
 
 /// A backend of N threads.
 pub struct ThreadBackend {
@@ -69,12 +68,45 @@ struct Shared {
     runner: Arc<dyn TaskRunner>,
 }
 
-/// Waiting tasks: of the oldest job first, then by stage, then in the order they became ready.
+/// Waiting tasks.
 #[derive(Default)]
 struct Queue {
-    waiting: BTreeMap<(u64, usize, u64), (Task, Arc<JobState>)>,
+    /// Of the oldest job first, then by stage, then in the order they became ready.
+    fifo: BTreeMap<(u64, usize, u64), Waiting>,
     next: u64,
+    /// Of jobs that share by pools.
+    fair: FairQueue<Waiting>,
     stopped: bool,
+}
+
+type Waiting = (Task, Arc<JobState>);
+
+impl Queue {
+    fn push(&mut self, task: Task, job: &Arc<JobState>) {
+        let (id, waiting) = (task.id, Arc::clone(job));
+        if let Some(pool) = &job.plan().pool {
+            self.fair.push(pool, (id.job, id.stage), (task, waiting));
+        } else {
+            let key = (id.job, id.stage, self.next);
+            self.next += 1;
+            self.fifo.insert(key, (task, waiting));
+        }
+    }
+
+    /// The task that goes next, and what it takes of its pool.
+    fn pop(&mut self) -> Option<(Option<Share>, Waiting)> {
+        if let Some((_, next)) = self.fifo.pop_first() {
+            return Some((None, next));
+        }
+        let (share, next) = self.fair.pop()?;
+        Some((Some(share), next))
+    }
+
+    fn drain(&mut self) -> Vec<Waiting> {
+        let mut waiting: Vec<_> = std::mem::take(&mut self.fifo).into_values().collect();
+        waiting.append(&mut self.fair.drain());
+        waiting
+    }
 }
 
 impl ThreadBackend {
@@ -126,26 +158,33 @@ impl ThreadBackend {
 impl Shared {
     /// The life of a slot.
     fn work(&self, slot: usize) {
+        let mut share: Option<Share> = None;
         loop {
             let mut queue = self.queue.lock();
+            // What the last task took of its pool is given back with the lock that is needed anyway.
+            if let Some(share) = share.take() {
+                queue.fair.release(&share);
+            }
             let (task, job) = loop {
                 if queue.stopped {
                     return;
                 }
-                if let Some((_, next)) = queue.waiting.pop_first() {
+                if let Some((taken, next)) = queue.pop() {
+                    share = taken;
                     break next;
                 }
                 self.work.wait(&mut queue);
             };
             drop(queue);
-            let result = if task.plan.cancel.is_cancelled() {
-                Err(Error::new(ErrorKind::Cancelled, "job was cancelled"))
-            } else {
+            let is_started = job.start(&task, slot);
+            let result = if is_started {
                 // A panic outside the task proper, in a user's `Serialize` for example, must not
                 // take the slot with it.
                 catch(|| self.runner.run(slot, &task))
+            } else {
+                Err(Error::new(ErrorKind::Cancelled, "job was cancelled"))
             };
-            self.submit(&job, job.finish(task.id, result));
+            self.submit(&job, job.finish(task.id, is_started, result));
             // This may be the last handle of the lineage, and values of the user may panic.
             let freed = catch(|| {
                 drop((task, job));
@@ -158,7 +197,7 @@ impl Shared {
     }
 
     /// Queues tasks that have become ready.
-    fn submit(&self, job: &Arc<JobState>, ready: Vec<TaskId>) {
+    fn submit(&self, job: &Arc<JobState>, ready: Vec<Task>) {
         if ready.is_empty() {
             return;
         }
@@ -172,14 +211,8 @@ impl Shared {
             );
             return;
         }
-        for id in ready {
-            let key = (id.job, id.stage, queue.next);
-            queue.next += 1;
-            let task = Task {
-                id,
-                plan: Arc::clone(&job.plan),
-            };
-            queue.waiting.insert(key, (task, Arc::clone(job)));
+        for task in ready {
+            queue.push(task, job);
         }
         drop(queue);
         if num_ready == 1 {
@@ -187,217 +220,6 @@ impl Shared {
         } else {
             self.work.notify_all();
         }
-    }
-}
-
-/// A job on its way.
-struct JobState {
-    plan: Arc<JobPlan>,
-    /// Whether tasks leave the process, so that the place they run at can be lost.
-    may_lose: bool,
-    progress: Mutex<Progress>,
-    news: Condvar,
-}
-
-#[derive(Default)]
-struct Progress {
-    /// For each stage: how many parents are not done, and how many of its own tasks.
-    stages: Vec<StageProgress>,
-    failures: std::collections::HashMap<(usize, usize), Failures>,
-    outputs: Vec<(usize, usize, TaskOutput)>,
-    running: usize,
-    unfinished_stages: usize,
-    error: Option<Error>,
-}
-
-#[derive(Default)]
-struct StageProgress {
-    parents_left: usize,
-    tasks_left: usize,
-    children: Vec<usize>,
-}
-
-#[derive(Default)]
-struct Failures {
-    failed: u32,
-    lost: u32,
-}
-
-impl JobState {
-    fn new(plan: &Arc<JobPlan>, may_lose: bool) -> Self {
-        let mut stages: Vec<StageProgress> = plan
-            .stages
-            .iter()
-            .map(|stage| StageProgress {
-                parents_left: stage.parents.len(),
-                tasks_left: stage.splits.len(),
-                children: Vec::new(),
-            })
-            .collect();
-        for (child, stage) in plan.stages.iter().enumerate() {
-            for parent in &stage.parents {
-                if let Some(parent) = stages.get_mut(*parent) {
-                    parent.children.push(child);
-                }
-            }
-        }
-        let unfinished_stages = stages.len();
-        let progress = Progress {
-            stages,
-            unfinished_stages,
-            ..Progress::default()
-        };
-        Self {
-            plan: Arc::clone(plan),
-            may_lose,
-            progress: Mutex::new(progress),
-            news: Condvar::new(),
-        }
-    }
-
-    /// Tasks of the stages that wait for nothing.
-    fn first_tasks(&self) -> Vec<TaskId> {
-        let mut progress = self.progress.lock();
-        let mut open: Vec<usize> = (0..progress.stages.len())
-            .filter(|at| {
-                progress
-                    .stages
-                    .get(*at)
-                    .is_some_and(|stage| stage.parents_left == 0)
-            })
-            .collect();
-        self.open_stages(&mut progress, &mut open)
-    }
-
-    /// First attempts of the tasks of `open` stages, and of those behind stages without tasks.
-    fn open_stages(&self, progress: &mut Progress, open: &mut Vec<usize>) -> Vec<TaskId> {
-        let mut ready = Vec::new();
-        while let Some(at) = open.pop() {
-            let splits = self
-                .plan
-                .stages
-                .get(at)
-                .map(|stage| stage.splits.as_slice());
-            let splits = splits.unwrap_or_default();
-            if splits.is_empty() {
-                open.extend(progress.close_stage(at));
-            }
-            let job = self.plan.job;
-            ready.extend(splits.iter().map(|&split| TaskId {
-                job,
-                stage: at,
-                split,
-                attempt: 0,
-            }));
-        }
-        progress.running += ready.len();
-        ready
-    }
-
-    /// Takes in how a task ended. Returns the tasks that are ready because of it.
-    fn finish(&self, id: TaskId, result: Result<TaskOutput>) -> Vec<TaskId> {
-        let mut progress = self.progress.lock();
-        progress.running -= 1;
-        let mut ready = Vec::new();
-        match result {
-            Ok(output) => {
-                progress.outputs.push((id.stage, id.split, output));
-                if progress.error.is_none() && progress.end_task(id.stage) {
-                    let mut open = progress.close_stage(id.stage);
-                    ready = self.open_stages(&mut progress, &mut open);
-                }
-            }
-            Err(error) if progress.error.is_none() => match self.judge(&mut progress, id, error) {
-                Ok(again) => {
-                    progress.running += 1;
-                    ready.push(again);
-                }
-                Err(error) => {
-                    self.plan.cancel.cancel();
-                    progress.error = Some(error);
-                }
-            },
-            Err(_) => {}
-        }
-        if progress.is_over() {
-            self.news.notify_one();
-        }
-        ready
-    }
-
-    /// The next attempt at a failed task, or the job's error.
-    fn judge(&self, progress: &mut Progress, id: TaskId, error: Error) -> Result<TaskId> {
-        let counts = progress.failures.entry((id.stage, id.split)).or_default();
-        let again = TaskId {
-            attempt: id.attempt + 1,
-            ..id
-        };
-        match error.kind() {
-            ErrorKind::Cancelled | ErrorKind::Closed => return Err(error),
-            ErrorKind::Unavailable if self.may_lose && counts.lost < MAX_LOSSES => {
-                counts.lost += 1;
-                tracing::warn!(task = %id, error = %error.report(), "task was lost, trying again");
-                return Ok(again);
-            }
-            // What cannot leave the process cannot leave it at the second try either.
-            ErrorKind::Invalid | ErrorKind::Unsupported => {}
-            _ => {
-                counts.failed += 1;
-                if counts.failed < self.plan.max_attempts {
-                    tracing::warn!(task = %id, error = %error.report(), "task failed, trying again");
-                    return Ok(again);
-                }
-            }
-        }
-        let failed = counts.failed.max(1);
-        Err(error
-            .with("failed_times", failed)
-            .with("task", id)
-            .with("job", &self.plan.operator))
-    }
-
-    /// So many tasks that were ready will never run.
-    fn fail(&self, error: Error, num_ready: usize) {
-        let mut progress = self.progress.lock();
-        progress.running -= num_ready;
-        progress.error.get_or_insert(error);
-        self.news.notify_one();
-    }
-}
-
-impl Progress {
-    /// Whether that was the stage's last task.
-    fn end_task(&mut self, stage: usize) -> bool {
-        let Some(stage) = self.stages.get_mut(stage) else {
-            return false;
-        };
-        stage.tasks_left = stage.tasks_left.saturating_sub(1);
-        stage.tasks_left == 0
-    }
-
-    /// Marks a stage as done; returns the stages that wait for nothing else.
-    fn close_stage(&mut self, stage: usize) -> Vec<usize> {
-        self.unfinished_stages -= 1;
-        let children = self
-            .stages
-            .get(stage)
-            .map(|s| s.children.clone())
-            .unwrap_or_default();
-        let mut open = Vec::new();
-        for at in children {
-            if let Some(child) = self.stages.get_mut(at) {
-                child.parents_left -= 1;
-                if child.parents_left == 0 {
-                    open.push(at);
-                }
-            }
-        }
-        open
-    }
-
-    /// Nothing is running, and either all is done or nothing more will be.
-    fn is_over(&self) -> bool {
-        self.running == 0 && (self.unfinished_stages == 0 || self.error.is_some())
     }
 }
 
@@ -421,13 +243,8 @@ impl Backend for ThreadBackend {
     fn run(&self, plan: &Arc<JobPlan>, on_output: OnOutput<'_>) -> Result<()> {
         let job = Arc::new(JobState::new(plan, self.image().is_some()));
         self.shared.submit(&job, job.first_tasks());
-        let mut progress = job.progress.lock();
-        while !progress.is_over() {
-            job.news.wait(&mut progress);
-        }
-        let outputs = std::mem::take(&mut progress.outputs);
-        let error = progress.error.take();
-        drop(progress);
+        job.wait(|ready| self.shared.submit(&job, ready));
+        let (outputs, error) = job.take();
         for (stage, split, output) in outputs {
             on_output(stage, split, output);
         }
@@ -443,12 +260,12 @@ impl Backend for ThreadBackend {
             let mut queue = self.shared.queue.lock();
             queue.stopped = true;
             self.shared.work.notify_all();
-            std::mem::take(&mut queue.waiting)
+            queue.drain()
         };
-        for (task, job) in waiting.into_values() {
+        for (task, job) in waiting {
             let closed = Error::new(ErrorKind::Closed, "context was stopped");
             task.plan.cancel.cancel();
-            job.finish(task.id, Err(closed));
+            job.finish(task.id, false, Err(closed));
         }
         let this = std::thread::current().id();
         for thread in std::mem::take(&mut *self.threads.lock()) {

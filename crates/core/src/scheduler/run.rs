@@ -6,7 +6,7 @@ use super::stage::{JobPlan, StageRoot, TaskOutput};
 use crate::error::Result;
 use crate::operator::catch;
 use crate::rdd::node::compute_ahead;
-use crate::task::{TaskContext, TaskId, as_task};
+use crate::task::{CancelToken, TaskContext, TaskId, as_task};
 
 /// One attempt at one partition of one stage.
 #[derive(Debug)]
@@ -15,6 +15,16 @@ pub struct Task {
     pub id: TaskId,
     /// The job it belongs to.
     pub plan: Arc<JobPlan>,
+    /// What ends this attempt, where attempts are ended one by one.
+    pub(super) own_cancel: Option<CancelToken>,
+}
+
+impl Task {
+    /// Ends the attempt early: with its job, or alone.
+    #[must_use]
+    pub fn cancel(&self) -> &CancelToken {
+        self.own_cancel.as_ref().unwrap_or(&self.plan.cancel)
+    }
 }
 
 /// Runs `root` on one partition on this thread. A panic in it is an error like any other.

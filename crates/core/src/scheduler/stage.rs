@@ -3,7 +3,12 @@
 use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::monitor::JobMonitor;
+use super::pools::Pool;
+use super::speculation::Speculation;
+use crate::clock::Clock;
 use crate::codec::Encoder;
 use crate::error::Result;
 use crate::operator::Operator;
@@ -27,6 +32,12 @@ pub trait StageRoot: Send + Sync {
     /// # Errors
     /// Whatever made the task fail.
     fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput>;
+
+    /// Whether two attempts at one partition may run side by side. An output that keeps state or
+    /// writes outside must say no.
+    fn may_be_twinned(&self) -> bool {
+        true
+    }
 
     /// What names the root's type to another process.
     fn descriptor(&self) -> &'static Descriptor;
@@ -60,6 +71,9 @@ pub struct Stage {
     pub parents: Vec<usize>,
     /// The shuffle whose map side this is; `None` for the stage that gives the job's results.
     pub shuffle: Option<u64>,
+    /// Whether a slow task may get a second attempt beside the first: the root and every operator
+    /// of the stage must allow it.
+    pub may_be_twinned: bool,
 }
 
 impl fmt::Debug for Stage {
@@ -88,4 +102,44 @@ pub struct JobPlan {
     pub max_attempts: u32,
     /// The run's seed.
     pub seed: u64,
+    /// The pool whose share of the slots the tasks take; `None` where the oldest job goes first.
+    pub pool: Option<Arc<Pool>>,
+    /// What tasks may take, and what is done about slow ones.
+    pub rules: JobRules,
+    /// To be told of stages and attempts.
+    pub monitor: Arc<JobMonitor>,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What tasks may take, and what is done about slow ones. Default: no limits.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct JobRules {
+    /// When a slow task gets a second attempt; `None` for never.
+    pub speculation: Option<Speculation>,
+    /// How long one attempt may run.
+    pub task_timeout: Option<Duration>,
+    /// How many encoded bytes a job's results may have.
+    pub max_result_bytes: Option<u64>,
+}
+
+/// How often running tasks are looked at where nothing else says so.
+const WATCH_INTERVAL: Duration = Duration::from_millis(100);
+
+impl JobRules {
+    /// Whether running attempts must be looked at.
+    pub(super) fn are_watched(&self) -> bool {
+        self.speculation.is_some() || self.task_timeout.is_some()
+    }
+
+    /// How often; `None` for never.
+    pub(super) fn watch_interval(&self) -> Option<Duration> {
+        let interval = self
+            .speculation
+            .map_or(WATCH_INTERVAL, |rule| rule.interval);
+        match self.task_timeout {
+            Some(timeout) => Some(interval.min(timeout)),
+            None => self.speculation.map(|_| interval),
+        }
+    }
 }

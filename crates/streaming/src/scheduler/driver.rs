@@ -266,7 +266,7 @@ impl Driver {
             .graph
             .outputs
             .get(output)
-            .map(|output| output.name())
+            .map(|output| output.operator().to_string())
             .unwrap_or_default();
         OutputInfo {
             time,

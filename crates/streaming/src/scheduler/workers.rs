@@ -36,6 +36,11 @@ fn generate_one(graph: &Graph, time: Time) -> Generated {
     }
     let batch = Batch::new(time);
     let jobs = catch(|| {
+        // Also those that no output needs now: a window that comes later reads back to this
+        // batch, and its records are this batch's.
+        for source in graph.sources() {
+            source.touch(&batch)?;
+        }
         let mut jobs = Vec::new();
         for (output, id) in graph.outputs.iter().zip(0..) {
             if let Some(job) = output.generate(&batch)? {
@@ -44,6 +49,7 @@ fn generate_one(graph: &Graph, time: Time) -> Generated {
         }
         Ok(jobs)
     });
+    graph.mark_generated(time);
     Generated {
         time,
         inputs: batch.inputs(),

@@ -21,9 +21,7 @@ impl BlockStore for EncodedBlocks {
     }
 
     fn put(&self, id: BlockId, block: Block) -> Result<bool> {
-        let bytes = block.to_bytes()?.to_vec();
-        self.memory
-            .put(id, Block::encoded(bytes, block.num_records()))
+        self.memory.put(id, block.to_encoded()?)
     }
 
     fn remove(&self, ids: &mut dyn Iterator<Item = BlockId>) {
@@ -32,5 +30,9 @@ impl BlockStore for EncodedBlocks {
 
     fn contains(&self, id: BlockId) -> Result<bool> {
         self.memory.contains(id)
+    }
+
+    fn close(&self) {
+        self.memory.close();
     }
 }

@@ -33,7 +33,7 @@ impl InProcess {
     fn execute(&self, bytes: &[u8], task: &Task) -> Result<Vec<u8>> {
         let encoded: EncodedTask = codec::decode(bytes)?;
         let root = decode_task(&encoded, &self.image)?;
-        let cancel = task.plan.cancel.clone();
+        let cancel = task.cancel().clone();
         let blocks = Arc::clone(&self.blocks);
         let ctx = TaskContext::new(encoded.id, blocks, cancel, encoded.seed);
         let output = run_task(&*root, &ctx)?;

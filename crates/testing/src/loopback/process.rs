@@ -101,8 +101,8 @@ impl Children {
                     Some(block) => Some((block.to_bytes()?.to_vec(), block.num_records())),
                     None => None,
                 }),
-                Reply::Store(id, bytes, num_records) => {
-                    let block = Block::encoded(bytes, num_records);
+                Reply::Store(id, bytes, num_records, level) => {
+                    let block = Block::encoded(bytes, num_records).at(level);
                     Request::Stored(self.blocks.put(id, block)?)
                 }
             };
@@ -168,7 +168,7 @@ impl TaskRunner for Children {
             Some(executor) => executor,
             empty => empty.insert(self.start()?),
         };
-        match self.converse(executor, encoded, &task.plan.cancel) {
+        match self.converse(executor, encoded, task.cancel()) {
             Ok(result) => root.decode_output(&result?),
             Err(error) => {
                 *seat = None;

@@ -1,5 +1,9 @@
 //! What fails: it is told once, names its place, and later batches run.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+
 use serde::{Deserialize, Serialize, Serializer};
 use tidemill_core::ErrorKind;
 use tidemill_streaming::{BoxError, Receiver, ReceiverContext, Stop, StreamEvent};
@@ -24,6 +28,14 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("an_error_stays", sticky),
         // S-060
         local_case("a_union_with_a_parent_without_rdd_fails_the_batch", no_rdd),
+        driver_case(
+            "a_capture_inside_a_transform_is_refused_when_it_is_made",
+            capture_in_transform,
+        ),
+        driver_case(
+            "a_capture_inside_an_output_is_refused_when_it_is_made",
+            capture_in_output,
+        ),
         driver_case(
             "a_block_that_cannot_be_kept_is_told_to_its_receiver",
             unkept,
@@ -78,6 +90,62 @@ fn transform(bench: &Bench) -> Outcome {
     let error = live.running.await_termination().unwrap_err();
     assert!(error.report().contains("worse luck"), "{error:?}");
     assert_eq!(error.fact("batch"), Some("2000 ms"));
+    Ok(())
+}
+
+fn capture_in_transform(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let stream = program.queue(vec![vec![1, 5], vec![7]]);
+    let went_on = Arc::new(AtomicUsize::new(0));
+    let made = Arc::clone(&went_on);
+    let line = line!() + 3;
+    let rows = collect(&stream.transform(move |rdd, time| {
+        let least = time.as_ms() / 500;
+        let large = rdd.filter(move |x| i64::from(*x) > least);
+        made.fetch_add(1, Ordering::Relaxed);
+        // Nothing asks for the records of the refused RDD.
+        drop(large);
+        Ok(rdd.clone())
+    }));
+    let live = program.start();
+    if bench.is_local() {
+        live.tick();
+        assert_eq!(take(&rows), [1, 5]);
+        assert_eq!(went_on.load(Ordering::Relaxed), 1);
+        return Ok(());
+    }
+    live.advance();
+    let error = live.running.await_termination().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let place = format!("filter at {}:{line}", file!());
+    assert_eq!(error.fact("operator"), Some(place.as_str()));
+    assert!(error.message().contains(".with(data)"), "{error}");
+    assert_eq!(went_on.load(Ordering::Relaxed), 0);
+    Ok(())
+}
+
+fn capture_in_output(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let stream = program.queue(vec![vec![1, 5]]);
+    let (sender, made) = channel();
+    let line = line!() + 3;
+    stream.for_each_rdd(move |rdd, time| {
+        let factor = time.as_ms();
+        let _never_used = rdd.map(move |x| i64::from(x) * factor);
+        Ok(sender.send(rdd.count()?)?)
+    });
+    let live = program.start();
+    let failed = live.tick().num_failed;
+    if bench.is_local() {
+        assert_eq!((failed, take(&made)), (0, 2));
+        return Ok(());
+    }
+    assert_eq!(failed, 1);
+    assert!(made.try_recv().is_err());
+    let error = live.running.await_termination().unwrap_err();
+    let place = format!("map at {}:{line}", file!());
+    assert_eq!(error.fact("operator"), Some(place.as_str()));
+    assert_eq!(error.fact("batch_time"), Some("1000 ms"));
     Ok(())
 }
 

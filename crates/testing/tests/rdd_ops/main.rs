@@ -15,6 +15,7 @@ mod harness;
 mod jobs;
 mod narrow;
 mod pairs;
+mod saving;
 mod sorting;
 mod sources;
 mod storage;
@@ -27,6 +28,7 @@ fn main() {
     let cases = [
         sources::cases(),
         files::cases(),
+        saving::cases(),
         narrow::cases(),
         pairs::cases(),
         sorting::cases(),

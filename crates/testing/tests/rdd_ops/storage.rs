@@ -1,7 +1,7 @@
 //! Cached partitions and shuffle outputs.
 
 use tidemill_core::storage::BlockId;
-use tidemill_core::{Context, PairRdd, StorageLevel};
+use tidemill_core::{Context, ErrorKind, OrderedRdd, PairRdd, StorageLevel};
 
 use crate::support::{Bench, Case, Outcome, Tally, case, count_in, sorted};
 
@@ -12,10 +12,14 @@ pub(crate) fn cases() -> Vec<Case> {
         // C-183
         case("take_caches_only_what_it_looked_at", partly_cached),
         // C-184
-        case("a_storage_level_can_be_set_again", set_again),
+        case("a_storage_level_is_changed_by_unpersist_only", set_again),
         // C-185
         case("unpersist_frees_and_the_rdd_is_computed_again", unpersist),
         case("evicted_partitions_are_computed_again", evicted),
+        case("partitions_without_room_are_read_from_disk", on_disk),
+        case("kept_partitions_go_with_their_rdd", go_with_rdd),
+        // C-229
+        case("shuffles_over_their_memory_give_the_same", spilled),
         // C-206
         case("a_cached_rdd_hides_the_stages_above_it", hidden_stages),
         // C-205
@@ -72,9 +76,17 @@ fn set_again(bench: &Bench) -> Outcome {
         (same.id(), same.storage_level()),
         (rdd.id(), StorageLevel::MemoryOnly)
     );
+    assert_eq!(same.count()?, 4);
+    let other = rdd.persist(StorageLevel::DiskOnly);
+    assert_eq!(other.storage_level(), StorageLevel::MemoryOnly);
+    let error = other.map(|x| x + 1).count().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(error.fact("wanted"), Some("DISK_ONLY"));
     rdd.unpersist();
     assert_eq!(same.storage_level(), StorageLevel::None);
-    assert_eq!(rdd.cache().storage_level(), StorageLevel::MemoryOnly);
+    let other = rdd.persist(StorageLevel::DiskOnly);
+    assert_eq!(other.storage_level(), StorageLevel::DiskOnly);
+    assert_eq!(other.collect()?, [0, 1, 2, 3]);
     Ok(())
 }
 
@@ -108,6 +120,93 @@ fn evicted(bench: &Bench) -> Outcome {
     }
     let kept = rdds.iter().filter(|rdd| is_kept(&ctx, rdd.id(), 0)).count();
     assert!((1..4).contains(&kept), "{kept} of 4 fit");
+    Ok(())
+}
+
+fn on_disk(bench: &Bench) -> Outcome {
+    // The first partition of 100 numbers fits, two do not.
+    let ctx = small(bench, 1000);
+    let levels = [
+        StorageLevel::MemoryAndDisk,
+        StorageLevel::MemoryAndDiskSer,
+        StorageLevel::DiskOnly,
+    ];
+    for level in levels {
+        let tally = Tally::new();
+        let rdd = ctx
+            .parallelize_into((0..400).map(|x| x << 40), 4)?
+            .with(tally.path())
+            .map(|path, x: i64| {
+                count_in(path);
+                x + 1
+            })
+            .persist(level);
+        let expected: Vec<i64> = (0..400).map(|x| (x << 40) + 1).collect();
+        assert_eq!(rdd.collect()?, expected);
+        assert!(
+            (0..4).all(|split| is_kept(&ctx, rdd.id(), split)),
+            "{level}"
+        );
+        let first = tally.count();
+        assert_eq!(rdd.collect()?, expected);
+        assert_eq!(tally.count(), first, "{level}: computed again");
+    }
+    Ok(())
+}
+
+/// A context whose blocks have little memory.
+fn small(bench: &Bench, max_bytes: usize) -> Context {
+    let backend = bench.backend().backend_with(2, max_bytes).unwrap();
+    Context::builder().backend(backend).build().unwrap()
+}
+
+fn go_with_rdd(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let rdd = ctx.range(0..9).map(|x| x * x).cache();
+    let child = rdd.map(|x| x + 1);
+    assert_eq!(child.count()?, 9);
+    let id = rdd.id();
+    drop(rdd);
+    assert!(is_kept(&ctx, id, 0), "the child still needs it");
+    drop(child);
+    // The thread that ran the last task may still be about to let go of the plan.
+    let gone = (0..1_000_000).any(|_| {
+        std::thread::yield_now();
+        !is_kept(&ctx, id, 0)
+    });
+    assert!(gone && !is_kept(&ctx, id, 1));
+    Ok(())
+}
+
+fn spilled(bench: &Bench) -> Outcome {
+    let records: Vec<(u64, u64)> = (0..600).map(|x| (x * 7 % 61, x)).collect();
+    let run = |ctx: &Context| -> tidemill_core::Result<_> {
+        let pairs = ctx.parallelize_into(records.clone(), 5)?;
+        let sums = sorted(pairs.reduce_by_key(|a, b| a + b).collect()?);
+        let groups = pairs.group_by_key().map_values(sorted);
+        let groups = sorted(groups.collect()?);
+        let in_order = pairs.sort_by_key(true)?.collect()?;
+        let both = pairs.cogroup(&pairs.map_values(|x| x + 1));
+        let both = both.map_values(|(a, b)| (sorted(a), sorted(b)));
+        Ok((sums, groups, in_order, sorted(both.collect()?)))
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let num_folders = || std::fs::read_dir(folder.path()).unwrap().count();
+    let limited = if bench.is_local() {
+        let builder = Context::builder().master("local[2]".parse()?);
+        builder
+            .max_shuffle_bytes(200)
+            .spill_folder(folder.path())
+            .build()?
+    } else {
+        small(bench, 200)
+    };
+    let (got, expected) = (run(&limited)?, run(&bench.ctx())?);
+    assert_eq!(got, expected);
+    assert_eq!(got.0.iter().map(|pair| pair.1).sum::<u64>(), 599 * 300);
+    assert_eq!(num_folders(), usize::from(bench.is_local()));
+    limited.stop();
+    assert_eq!(num_folders(), 0);
     Ok(())
 }
 

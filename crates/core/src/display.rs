@@ -10,7 +10,7 @@ use serde::ser::{self, Serialize, Serializer};
 /// A record rendered for people.
 ///
 /// ```
-/// assert_eq!(tidemill_streaming::render(&("hello", 3)), "(hello,3)");
+/// assert_eq!(tidemill_core::render(&("hello", 3)), "(hello,3)");
 /// ```
 #[must_use]
 pub fn render<T: Serialize + ?Sized>(record: &T) -> String {
@@ -19,13 +19,21 @@ pub fn render<T: Serialize + ?Sized>(record: &T) -> String {
     out
 }
 
-/// Appends a rendered record.
+/// Appends a rendered record. A record whose `Serialize` gives up says so in its place.
 pub fn render_into<T: Serialize + ?Sized>(record: &T, out: &mut String) {
-    if let Err(error) = record.serialize(Renderer { out }) {
+    if let Err(error) = try_render_into(record, out) {
         out.push_str("<cannot be shown: ");
         out.push_str(&error.to_string());
         out.push('>');
     }
+}
+
+/// Appends a rendered record; where its `Serialize` gives up, `out` ends in part of it.
+pub(crate) fn try_render_into<T: Serialize + ?Sized>(
+    record: &T,
+    out: &mut String,
+) -> Result<(), Refused> {
+    record.serialize(Renderer { out })
 }
 
 struct Renderer<'a> {
@@ -34,7 +42,7 @@ struct Renderer<'a> {
 
 /// A type whose `Serialize` gives up.
 #[derive(Debug)]
-struct Refused(String);
+pub(crate) struct Refused(String);
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
