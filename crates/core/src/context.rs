@@ -1,5 +1,6 @@
 //! `Context`: makes RDDs and runs jobs.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -15,10 +16,13 @@ use crate::operator::Operator;
 use crate::rdd::Rdd;
 use crate::rdd::action::ActionRoot;
 use crate::rdd::node::{Meta, Parent, RddNode};
-use crate::scheduler::{Backend, JobPlan, ShuffleTracker, ThreadBackend, plan};
-use crate::shuffle::Cleaner;
+use crate::scheduler::{Backend, JobPlan, StageRoot, ThreadBackend, plan};
+use crate::shuffle::{Cleaner, ShuffleTracker, lost_outputs};
 use crate::storage::{BlockStore, MemoryStore, StorageLimits};
 use crate::task::{CancelToken, is_in_task};
+
+/// How often a job may find that map outputs are lost.
+const MAX_LOSSES: u32 = 4;
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
 ///
@@ -45,7 +49,7 @@ struct Inner {
     next_rdd: AtomicU64,
     next_shuffle: AtomicU64,
     next_job: AtomicU64,
-    running: parking_lot::Mutex<std::collections::HashMap<u64, CancelToken>>,
+    running: parking_lot::Mutex<HashMap<u64, CancelToken>>,
 }
 
 /// Settings and components of a [`Context`].
@@ -287,12 +291,46 @@ impl Context {
             rdd.parent().clone(),
             Arc::clone(function),
         ));
-        let stages = plan(
-            root,
-            splits.to_vec(),
-            &self.inner.shuffles,
-            &**self.blocks(),
-        )?;
+        let mut results = HashMap::with_capacity(splits.len());
+        let mut losses = 0;
+        loop {
+            let left = splits.iter().filter(|split| !results.contains_key(*split));
+            let left = left.copied().collect();
+            let root: Arc<dyn StageRoot> = Arc::clone(&root) as _;
+            let Err(error) = self.run_stages(operator.clone(), root, left, &mut results) else {
+                break;
+            };
+            // What is left of the job is planned again: the lost outputs, and what needs them.
+            let Some((shuffle, map)) = lost_outputs(&error) else {
+                return Err(error);
+            };
+            losses += 1;
+            if losses == MAX_LOSSES {
+                let job = operator.to_string();
+                return Err(error.with("lost_times", losses).with("job", job));
+            }
+            tracing::warn!(error = %error.report(), "map output is made again");
+            self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;
+        }
+        splits
+            .iter()
+            .map(|split| {
+                results.remove(split).ok_or_else(|| {
+                    Error::internal("backend returned no result").with("partition", split)
+                })
+            })
+            .collect()
+    }
+
+    /// Runs a job once. Adds the results of the tasks that succeeded, also when others fail.
+    fn run_stages<R: Data>(
+        &self,
+        operator: Operator,
+        root: Arc<dyn StageRoot>,
+        splits: Vec<usize>,
+        results: &mut HashMap<usize, R>,
+    ) -> Result<()> {
+        let stages = plan(root, splits, &self.inner.shuffles, &**self.blocks())?;
         let job = self.inner.next_job.fetch_add(1, Ordering::Relaxed);
         let cancel = CancelToken::new();
         let _member = join_group(&cancel);
@@ -305,14 +343,17 @@ impl Context {
             seed: self.inner.seed,
         });
         self.inner.running.lock().insert(job, cancel);
-        let result = self.run_plan(&plan, splits);
+        let result = self.run_plan(&plan, results);
         self.inner.running.lock().remove(&job);
         result
     }
 
-    fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, splits: &[usize]) -> Result<Vec<R>> {
+    fn run_plan<R: Data>(
+        &self,
+        plan: &Arc<JobPlan>,
+        results: &mut HashMap<usize, R>,
+    ) -> Result<()> {
         let last = plan.stages.len().saturating_sub(1);
-        let mut results: std::collections::HashMap<usize, R> = std::collections::HashMap::new();
         let mut wrong_type = false;
         self.inner.backend.run(plan, &mut |stage, split, output| {
             if stage == last {
@@ -320,21 +361,12 @@ impl Context {
                     Ok(result) => drop(results.insert(split, *result)),
                     Err(_) => wrong_type = true,
                 }
-            } else if let Some(shuffle) = plan.stages.get(stage).and_then(|stage| stage.shuffle) {
-                self.inner.shuffles.mark(shuffle, split);
             }
         })?;
         if wrong_type {
             return Err(Error::internal("backend returned a result of another type"));
         }
-        splits
-            .iter()
-            .map(|split| {
-                results.remove(split).ok_or_else(|| {
-                    Error::internal("backend returned no result").with("partition", split)
-                })
-            })
-            .collect()
+        Ok(())
     }
 
     pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {
@@ -349,7 +381,7 @@ impl Context {
             num_maps,
             num_reduces,
             blocks: Arc::downgrade(self.blocks()),
-            tracker: Arc::downgrade(&self.inner.shuffles),
+            tracker: Arc::clone(&self.inner.shuffles),
         }
     }
 

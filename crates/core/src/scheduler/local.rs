@@ -15,6 +15,7 @@ use super::service::{Service, ServiceHandle};
 use super::stage::{JobPlan, TaskOutput};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::catch;
+use crate::shuffle::lost_outputs;
 use crate::storage::BlockStore;
 use crate::task::{TaskContext, TaskId};
 use crate::travel::Image;
@@ -301,6 +302,9 @@ impl JobState {
         let mut ready = Vec::new();
         match result {
             Ok(output) => {
+                if let Some(stage) = self.plan.stages.get(id.stage) {
+                    stage.root.accept(id.split, &*output);
+                }
                 progress.outputs.push((id.stage, id.split, output));
                 if progress.error.is_none() && progress.end_task(id.stage) {
                     let mut open = progress.close_stage(id.stage);
@@ -334,6 +338,8 @@ impl JobState {
         };
         match error.kind() {
             ErrorKind::Cancelled | ErrorKind::Closed => return Err(error),
+            // The task can do nothing about it: the job is planned again, without the output.
+            ErrorKind::Unavailable if lost_outputs(&error).is_some() => return Err(error),
             ErrorKind::Unavailable if self.may_lose && counts.lost < MAX_LOSSES => {
                 counts.lost += 1;
                 tracing::warn!(task = %id, error = %error.report(), "task was lost, trying again");

@@ -13,4 +13,4 @@ pub use run::{Task, run_task};
 pub use service::{Service, ServiceContext, ServiceHandle};
 pub use stage::{JobPlan, Stage, StageRoot, TaskOutput};
 
-pub(crate) use dag::{ShuffleTracker, plan};
+pub(crate) use dag::plan;

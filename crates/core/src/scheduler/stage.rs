@@ -28,6 +28,12 @@ pub trait StageRoot: Send + Sync {
     /// Whatever made the task fail.
     fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput>;
 
+    /// Takes note, in the driver, that the task of `split` succeeded with `output`. A backend calls
+    /// it once for each task, before any task of a later stage starts.
+    fn accept(&self, split: usize, output: &(dyn Any + Send)) {
+        let _ = (split, output);
+    }
+
     /// What names the root's type to another process.
     fn descriptor(&self) -> &'static Descriptor;
 

@@ -24,6 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_cached_rdd_hides_the_stages_above_it", hidden_stages),
         // C-205
         case("a_second_action_skips_the_map_stage", skipped_maps),
+        // C-210, C-212
+        case("only_a_lost_map_output_is_made_again", made_again),
         // C-232
         case("shuffle_outputs_go_with_their_rdd", shuffles_go),
     ]
@@ -242,6 +244,41 @@ fn skipped_maps(bench: &Bench) -> Outcome {
     assert_eq!(tasks(&recorder), [4]);
     assert_eq!(sums.map_values(|x| x + 1).count()?, 3);
     assert_eq!(tasks(&recorder), [4]);
+    Ok(())
+}
+
+fn made_again(bench: &Bench) -> Outcome {
+    let ((ctx, recorder), tally) = (bench.recorded(), Tally::new());
+    let sums = ctx
+        .parallelize_into((0..200).map(|x| (x % 50, x)), 4)?
+        .with(tally.path())
+        .map(|path, pair| {
+            count_in(path);
+            pair
+        })
+        .reduce_by_key(|a, b| a + b);
+    let expected = sorted(sums.collect()?);
+    recorder.take_jobs();
+    let before = tally.count();
+    let (shuffle, map, reduce) = (0, 2, 1);
+    let lost = BlockId::Shuffle {
+        shuffle,
+        map,
+        reduce,
+    };
+    assert!(ctx.blocks().contains(lost)?);
+    ctx.blocks().remove(&mut std::iter::once(lost));
+    assert_eq!(sorted(sums.collect()?), expected);
+    let tasks: Vec<Vec<usize>> = recorder
+        .take_jobs()
+        .into_iter()
+        .map(|job| job.stages.iter().map(|stage| stage.num_tasks).collect())
+        .collect();
+    // The first plan finds the loss; the second has the one map task and what was not done.
+    assert_eq!((tasks.len(), &tasks[0][..], tasks[1][0]), (2, &[4][..], 1));
+    assert!((1..=4).contains(&tasks[1][1]), "{tasks:?}");
+    let again = tally.count() - before;
+    assert!(again >= 50 && (!bench.is_exact() || again == 50));
     Ok(())
 }
 
