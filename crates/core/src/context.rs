@@ -6,6 +6,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::accumulator::Accumulators;
 use crate::clock::{Clock, SystemClock};
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
@@ -49,6 +50,8 @@ struct Inner {
     next_rdd: AtomicU64,
     next_shuffle: AtomicU64,
     next_job: AtomicU64,
+    next_broadcast: AtomicU64,
+    accumulators: Accumulators,
     running: parking_lot::Mutex<HashMap<u64, CancelToken>>,
 }
 
@@ -149,6 +152,8 @@ impl ContextBuilder {
             next_rdd: AtomicU64::new(0),
             next_shuffle: AtomicU64::new(0),
             next_job: AtomicU64::new(0),
+            next_broadcast: AtomicU64::new(0),
+            accumulators: Accumulators::default(),
             running: parking_lot::Mutex::default(),
             backend,
         };
@@ -356,8 +361,9 @@ impl Context {
         let last = plan.stages.len().saturating_sub(1);
         let mut wrong_type = false;
         self.inner.backend.run(plan, &mut |stage, split, output| {
+            self.inner.accumulators.apply(output.updates);
             if stage == last {
-                match output.downcast::<R>() {
+                match output.value.downcast::<R>() {
                     Ok(result) => drop(results.insert(split, *result)),
                     Err(_) => wrong_type = true,
                 }
@@ -367,6 +373,14 @@ impl Context {
             return Err(Error::internal("backend returned a result of another type"));
         }
         Ok(())
+    }
+
+    pub(crate) fn accumulators(&self) -> &Accumulators {
+        &self.inner.accumulators
+    }
+
+    pub(crate) fn next_broadcast(&self) -> u64 {
+        self.inner.next_broadcast.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {

@@ -303,7 +303,7 @@ impl JobState {
         match result {
             Ok(output) => {
                 if let Some(stage) = self.plan.stages.get(id.stage) {
-                    stage.root.accept(id.split, &*output);
+                    stage.root.accept(id.split, &*output.value);
                 }
                 progress.outputs.push((id.stage, id.split, output));
                 if progress.error.is_none() && progress.end_task(id.stage) {

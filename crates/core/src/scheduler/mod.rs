@@ -9,8 +9,8 @@ pub(crate) mod stage;
 
 pub use backend::{Backend, OnOutput};
 pub use local::{TaskRunner, ThreadBackend};
-pub use run::{Task, run_task};
+pub use run::{Task, decode_output, encode_output, run_task};
 pub use service::{Service, ServiceContext, ServiceHandle};
-pub use stage::{JobPlan, Stage, StageRoot, TaskOutput};
+pub use stage::{JobPlan, Stage, StageRoot, TaskOutput, TaskValue};
 
 pub(crate) use dag::plan;

@@ -19,7 +19,7 @@ use crate::data::{Data, Key, PartitionIter};
 use crate::error::{Error, Result};
 use crate::partition::AnyPartitioner;
 use crate::rdd::node::{AnyParent, Meta, Parent};
-use crate::scheduler::{StageRoot, TaskOutput};
+use crate::scheduler::{StageRoot, TaskValue};
 use crate::storage::{Block, BlockData, BlockId, BlockStore, StorageLevel};
 use crate::task::TaskContext;
 use crate::travel::{Descriptor, DescriptorName};
@@ -224,7 +224,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
         Arc::new(self.parent.clone())
     }
 
-    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput> {
+    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskValue> {
         let records = self.parent.iterate(split, task)?;
         let buckets = self
             .map_side
@@ -267,7 +267,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
         codec::encode(filled.ok_or_else(|| Error::internal("task output of another type"))?)
     }
 
-    fn decode_output(&self, bytes: &[u8]) -> Result<TaskOutput> {
+    fn decode_output(&self, bytes: &[u8]) -> Result<TaskValue> {
         Ok(Box::new(codec::decode::<Filled>(bytes)?))
     }
 }

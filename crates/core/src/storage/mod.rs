@@ -42,6 +42,13 @@ pub enum BlockId {
         /// Counts up from 0 for each stream.
         number: u64,
     },
+    /// The value of a broadcast.
+    Broadcast {
+        /// The broadcast's id.
+        id: u64,
+        /// Counts up from 0 with each `unpersist`: an executor's older copy is out of date.
+        generation: u32,
+    },
 }
 
 impl BlockId {
@@ -62,6 +69,7 @@ impl fmt::Display for BlockId {
                 reduce,
             } => write!(f, "shuffle_{shuffle}_{map}_{reduce}"),
             Self::Input { stream, number } => write!(f, "input-{stream}-{number}"),
+            Self::Broadcast { id, generation } => write!(f, "broadcast_{id}_{generation}"),
         }
     }
 }

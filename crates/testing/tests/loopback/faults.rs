@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tidemill_core::remote::{Reply, read_frame, write_frame};
 use tidemill_core::storage::BlockId;
-use tidemill_core::{Context, ErrorKind, PairRdd};
+use tidemill_core::{Context, ErrorKind, PairRdd, StorageLevel};
 use tidemill_testing::{Faults, Loopback};
 
 fn context(loopback: &Arc<Loopback>) -> Context {
@@ -97,7 +97,11 @@ pub(crate) fn suicide() {
 pub(crate) fn damaged_message() {
     let mut whole = Vec::new();
     let id = BlockId::Rdd { rdd: 1, split: 2 };
-    write_frame(&mut whole, &Reply::Store(id, vec![7; 20], 20)).unwrap();
+    write_frame(
+        &mut whole,
+        &Reply::Store(id, vec![7; 20], 20, StorageLevel::MemoryOnly),
+    )
+    .unwrap();
     let mut seen = 0;
     for at in 0..whole.len() {
         let mut bytes = whole.clone();

@@ -15,6 +15,7 @@ mod harness;
 mod jobs;
 mod narrow;
 mod pairs;
+mod shared;
 mod sorting;
 mod sources;
 mod storage;
@@ -32,6 +33,7 @@ fn main() {
         sorting::cases(),
         actions::cases(),
         storage::cases(),
+        shared::cases(),
         jobs::cases(),
         failures::cases(),
         travel::cases(),
