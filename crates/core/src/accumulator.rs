@@ -290,16 +290,19 @@ impl Context {
     }
 
     /// A new accumulator of whole numbers.
+    #[must_use]
     pub fn long_accumulator(&self, name: &str) -> LongAccumulator {
         self.accumulator(name, LongSum::default())
     }
 
     /// A new accumulator of floating point numbers.
+    #[must_use]
     pub fn double_accumulator(&self, name: &str) -> DoubleAccumulator {
         self.accumulator(name, DoubleSum::default())
     }
 
     /// A new accumulator that collects items.
+    #[must_use]
     pub fn collection_accumulator<T: Data>(&self, name: &str) -> CollectionAccumulator<T> {
         self.accumulator(name, Vec::new())
     }

@@ -16,6 +16,7 @@ use crate::master::Master;
 use crate::operator::Operator;
 use crate::rdd::Rdd;
 use crate::rdd::action::ActionRoot;
+use crate::rdd::checkpoint::Checkpoints;
 use crate::rdd::node::{Meta, Parent, RddNode};
 use crate::scheduler::{Backend, JobPlan, StageRoot, ThreadBackend, plan};
 use crate::shuffle::{Cleaner, ShuffleTracker, lost_outputs};
@@ -52,6 +53,7 @@ struct Inner {
     next_job: AtomicU64,
     next_broadcast: AtomicU64,
     accumulators: Accumulators,
+    checkpoints: Checkpoints,
     running: parking_lot::Mutex<HashMap<u64, CancelToken>>,
 }
 
@@ -154,6 +156,7 @@ impl ContextBuilder {
             next_job: AtomicU64::new(0),
             next_broadcast: AtomicU64::new(0),
             accumulators: Accumulators::default(),
+            checkpoints: Checkpoints::default(),
             running: parking_lot::Mutex::default(),
             backend,
         };
@@ -317,14 +320,14 @@ impl Context {
             tracing::warn!(error = %error.report(), "map output is made again");
             self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;
         }
-        splits
-            .iter()
-            .map(|split| {
-                results.remove(split).ok_or_else(|| {
-                    Error::internal("backend returned no result").with("partition", split)
-                })
+        let results = splits.iter().map(|split| {
+            results.remove(split).ok_or_else(|| {
+                Error::internal("backend returned no result").with("partition", split)
             })
-            .collect()
+        });
+        let results = results.collect::<Result<_>>()?;
+        self.write_checkpoints(Arc::new(rdd.parent().clone()))?;
+        Ok(results)
     }
 
     /// Runs a job once. Adds the results of the tasks that succeeded, also when others fail.
@@ -377,6 +380,10 @@ impl Context {
 
     pub(crate) fn accumulators(&self) -> &Accumulators {
         &self.inner.accumulators
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.inner.checkpoints
     }
 
     pub(crate) fn next_broadcast(&self) -> u64 {

@@ -67,7 +67,7 @@ fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Vec<Arc<dyn 
     let mut seen = HashSet::new();
     let mut open = vec![stage.root.input()];
     while let Some(parent) = open.pop() {
-        let node = parent.any();
+        let node = &*parent.any();
         if !seen.insert(node.meta().id()) {
             continue;
         }

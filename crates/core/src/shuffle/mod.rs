@@ -38,6 +38,9 @@ pub trait AnyShuffle: Send + Sync {
     /// Why it could not be found out then: a missing input path, for example.
     fn num_maps(&self) -> Result<usize>;
 
+    /// Forgets all map outputs. A job that needs them makes them again.
+    fn clean(&self);
+
     /// Knows which map outputs exist.
     fn tracker(&self) -> &Arc<ShuffleTracker>;
 }
@@ -210,6 +213,10 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> AnyShuffle for ShuffleMap<K
         self.num_maps.clone()
     }
 
+    fn clean(&self) {
+        self.cleaner.clean();
+    }
+
     fn tracker(&self) -> &Arc<ShuffleTracker> {
         &self.cleaner.tracker
     }
@@ -291,10 +298,8 @@ impl Cleaner {
             tracker: Arc::default(),
         }
     }
-}
 
-impl Drop for Cleaner {
-    fn drop(&mut self) {
+    fn clean(&self) {
         self.tracker.forget(self.shuffle);
         if let Some(blocks) = self.blocks.upgrade() {
             let (shuffle, num_reduces) = (self.shuffle, self.num_reduces);
@@ -306,6 +311,12 @@ impl Drop for Cleaner {
                 })
             }));
         }
+    }
+}
+
+impl Drop for Cleaner {
+    fn drop(&mut self) {
+        self.clean();
     }
 }
 

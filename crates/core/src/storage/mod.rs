@@ -14,6 +14,9 @@ pub use block::{Block, BlockData};
 pub use level::StorageLevel;
 pub use memory::{MemoryStore, StorageLimits};
 
+pub(crate) use checked::{PieceReader, write_head, write_piece};
+pub(crate) use disk::make_unique_folder;
+
 use crate::error::Result;
 
 /// What a block is.

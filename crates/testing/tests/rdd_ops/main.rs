@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod checkpoints;
 mod failures;
 mod files;
 #[path = "../harness/mod.rs"]
@@ -33,6 +34,7 @@ fn main() {
         sorting::cases(),
         actions::cases(),
         storage::cases(),
+        checkpoints::cases(),
         shared::cases(),
         jobs::cases(),
         failures::cases(),
