@@ -484,4 +484,43 @@ mod tests {
         assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
         assert_eq!(blocks.num_lost.load(Ordering::Relaxed), 4 * 2);
     }
+
+    // C-230
+    #[test]
+    fn a_map_output_with_a_damaged_file_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Context::builder().master("local[2]".parse().unwrap());
+        let builder = builder.max_shuffle_bytes(0).spill_folder(folder.path());
+        let ctx = builder.build().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let records = (0..200).map(|x| (x % 50, x));
+        let sums = ctx
+            .parallelize_into(records, 4)
+            .unwrap()
+            .map(move |pair| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                pair
+            })
+            .reduce_by_key(|a, b| a + b);
+        let collect = || {
+            let mut sums = sums.collect().unwrap();
+            sums.sort_unstable();
+            sums
+        };
+        let expected = collect();
+        assert_eq!(calls.load(Ordering::Relaxed), 200);
+        let spilled = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
+        let files = std::fs::read_dir(spilled.unwrap().path()).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 16, "all map outputs are on disk");
+        let mut bytes = std::fs::read(&files[5]).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&files[5], bytes).unwrap();
+        std::fs::remove_file(&files[6]).unwrap();
+        assert_eq!(collect(), expected);
+        // Both files are of map task 1, which is all that runs again.
+        assert_eq!(calls.load(Ordering::Relaxed), 250);
+    }
 }
