@@ -1,10 +1,12 @@
 //! `Context`: makes RDDs and runs jobs.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::accumulator::Accumulators;
 use crate::clock::{Clock, SystemClock};
 use crate::codec::Encoder;
 use crate::data::{Data, PartitionIter};
@@ -16,13 +18,17 @@ use crate::master::Master;
 use crate::operator::{Operator, abort_task, refuses_early};
 use crate::rdd::Rdd;
 use crate::rdd::action::ActionRoot;
+use crate::rdd::checkpoint::Checkpoints;
 use crate::rdd::node::{Meta, Parent, RddNode};
 use crate::registry::JobRegistry;
-use crate::scheduler::{Backend, JobPlan, ShuffleTracker, ThreadBackend, plan};
-use crate::shuffle::Cleaner;
+use crate::scheduler::{Backend, JobPlan, StageRoot, ThreadBackend, plan};
+use crate::shuffle::{Cleaner, ShuffleTracker, lost_outputs};
 use crate::status::StatusTracker;
 use crate::storage::{BlockStore, MemoryStore, StorageLimits};
 use crate::task::is_in_task;
+
+/// How often a job may find that map outputs are lost.
+const MAX_LOSSES: u32 = 4;
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
 ///
@@ -48,6 +54,9 @@ struct Inner {
     seed: u64,
     next_rdd: AtomicU64,
     next_shuffle: AtomicU64,
+    next_broadcast: AtomicU64,
+    accumulators: Accumulators,
+    checkpoints: Checkpoints,
     jobs: Arc<JobRegistry>,
 }
 
@@ -156,6 +165,9 @@ impl ContextBuilder {
             seed: self.seed.unwrap_or_else(random_seed),
             next_rdd: AtomicU64::new(0),
             next_shuffle: AtomicU64::new(0),
+            next_broadcast: AtomicU64::new(0),
+            accumulators: Accumulators::default(),
+            checkpoints: Checkpoints::default(),
             jobs,
             backend,
         };
@@ -344,44 +356,85 @@ impl Context {
             rdd.parent().clone(),
             Arc::clone(function),
         ));
-        let stages = plan(
-            root,
-            splits.to_vec(),
-            &self.inner.shuffles,
-            &**self.blocks(),
-        )?;
+        let mut results = HashMap::with_capacity(splits.len());
+        let mut losses = 0;
+        loop {
+            let left = splits.iter().filter(|split| !results.contains_key(*split));
+            let left = left.copied().collect();
+            let root: Arc<dyn StageRoot> = Arc::clone(&root) as _;
+            let Err(error) = self.run_stages(operator.clone(), root, left, &mut results) else {
+                break;
+            };
+            // What is left of the job is planned again: the lost outputs, and what needs them.
+            let Some((shuffle, map)) = lost_outputs(&error) else {
+                return Err(error);
+            };
+            losses += 1;
+            if losses == MAX_LOSSES {
+                let job = operator.to_string();
+                return Err(error.with("lost_times", losses).with("job", job));
+            }
+            tracing::warn!(error = %error.report(), "map output is made again");
+            self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;
+        }
+        let results = splits.iter().map(|split| {
+            results.remove(split).ok_or_else(|| {
+                Error::internal("backend returned no result").with("partition", split)
+            })
+        });
+        let results = results.collect::<Result<_>>()?;
+        self.write_checkpoints(Arc::new(rdd.parent().clone()))?;
+        Ok(results)
+    }
+
+    /// Runs a job once. Adds the results of the tasks that succeeded, also when others fail.
+    fn run_stages<R: Data>(
+        &self,
+        operator: Operator,
+        root: Arc<dyn StageRoot>,
+        splits: Vec<usize>,
+        results: &mut HashMap<usize, R>,
+    ) -> Result<()> {
+        let stages = plan(root, splits, &self.inner.shuffles, &**self.blocks())?;
         let settings = (self.inner.max_attempts, self.inner.seed);
         let (plan, running) = self.inner.jobs.start(operator, stages, settings);
-        let result = self.run_plan(&plan, splits);
+        let result = self.run_plan(&plan, results);
         running.end(&result);
         result
     }
 
-    fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, splits: &[usize]) -> Result<Vec<R>> {
+    fn run_plan<R: Data>(
+        &self,
+        plan: &Arc<JobPlan>,
+        results: &mut HashMap<usize, R>,
+    ) -> Result<()> {
         let last = plan.stages.len().saturating_sub(1);
-        let mut results: std::collections::HashMap<usize, R> = std::collections::HashMap::new();
         let mut wrong_type = false;
         self.inner.backend.run(plan, &mut |stage, split, output| {
+            self.inner.accumulators.apply(output.updates);
             if stage == last {
-                match output.downcast::<R>() {
+                match output.value.downcast::<R>() {
                     Ok(result) => drop(results.insert(split, *result)),
                     Err(_) => wrong_type = true,
                 }
-            } else if let Some(shuffle) = plan.stages.get(stage).and_then(|stage| stage.shuffle) {
-                self.inner.shuffles.mark(shuffle, split);
             }
         })?;
         if wrong_type {
             return Err(Error::internal("backend returned a result of another type"));
         }
-        splits
-            .iter()
-            .map(|split| {
-                results.remove(split).ok_or_else(|| {
-                    Error::internal("backend returned no result").with("partition", split)
-                })
-            })
-            .collect()
+        Ok(())
+    }
+
+    pub(crate) fn accumulators(&self) -> &Accumulators {
+        &self.inner.accumulators
+    }
+
+    pub(crate) fn checkpoints(&self) -> &Checkpoints {
+        &self.inner.checkpoints
+    }
+
+    pub(crate) fn next_broadcast(&self) -> u64 {
+        self.inner.next_broadcast.fetch_add(1, Ordering::Relaxed)
     }
 
     pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {
@@ -396,7 +449,7 @@ impl Context {
             num_maps,
             num_reduces,
             blocks: Arc::downgrade(self.blocks()),
-            tracker: Arc::downgrade(&self.inner.shuffles),
+            tracker: Arc::clone(&self.inner.shuffles),
         }
     }
 

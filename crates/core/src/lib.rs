@@ -33,6 +33,8 @@ pub mod scheduler;
 pub mod storage;
 pub mod travel;
 
+mod accumulator;
+mod broadcast;
 mod clock;
 mod context;
 mod data;
@@ -54,6 +56,11 @@ mod status;
 mod task;
 mod text;
 
+pub use accumulator::{
+    Accumulate, Accumulator, CollectionAccumulator, DoubleAccumulator, DoubleSum, LongAccumulator,
+    LongSum, Updates,
+};
+pub use broadcast::Broadcast;
 pub use clock::{Clock, ManualClock, SystemClock, Waiter};
 pub use context::{Context, ContextBuilder};
 pub use data::{Data, Key, PartitionIter};

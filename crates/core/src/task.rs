@@ -1,7 +1,7 @@
 //! What a running task knows.
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::rc::Rc;
@@ -11,8 +11,10 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::accumulator::Updates;
+use crate::data::Data;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operator::abort_task;
+use crate::operator::{abort_task, catch};
 use crate::storage::BlockStore;
 
 /// Asks the tasks of a job to stop. Clones share one flag.
@@ -102,22 +104,89 @@ struct Inner {
     seed: u64,
     /// Partitions that were computed ahead because the lineage above them is very long.
     ready: RefCell<HashMap<(u64, usize), Arc<dyn Any + Send + Sync>>>,
+    /// What the task has added to accumulators so far.
+    updates: RefCell<Updates>,
+    /// What is to be told when the task ends, in the order it was asked for.
+    listeners: RefCell<Vec<Listener>>,
 }
+
+/// Learns how a task ended.
+type Listener = Box<dyn FnOnce(&TaskContext, Result<(), &Error>)>;
 
 impl TaskContext {
     /// The surroundings of a task that is about to run on this thread.
     #[must_use]
     pub fn new(id: TaskId, blocks: Arc<dyn BlockStore>, cancel: CancelToken, seed: u64) -> Self {
-        let ready = RefCell::default();
         Self {
             inner: Rc::new(Inner {
                 id,
                 blocks,
                 cancel,
                 seed,
-                ready,
+                ready: RefCell::default(),
+                updates: RefCell::default(),
+                listeners: RefCell::default(),
             }),
         }
+    }
+
+    /// The task that runs on this thread; `None` in the driver.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, TaskContext};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let split = |_: i64| TaskContext::current().map(|task| task.id().split);
+    /// let splits = ctx.parallelize_into(0..2, 2)?.map(split).collect()?;
+    /// assert_eq!(splits, [Some(0), Some(1)]);
+    /// assert!(TaskContext::current().is_none());
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[must_use]
+    pub fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// Calls `f` when the task ends, with the error if it fails: where the task runs, on its
+    /// thread, the last one asked for first. A panic in `f` fails the task, after all were called.
+    pub fn on_completion(&self, f: impl FnOnce(&Self, Result<(), &Error>) + 'static) {
+        self.inner.listeners.borrow_mut().push(Box::new(f));
+    }
+
+    /// Tells the listeners how the task ended. What it gave, unless one of them fails.
+    pub(crate) fn complete<R>(&self, mut result: Result<R>) -> Result<R> {
+        let next = || self.inner.listeners.borrow_mut().pop();
+        let mut failure = None;
+        while let Some(listener) = next() {
+            let ended = result.as_ref().map(drop);
+            let told = catch(|| {
+                listener(self, ended);
+                Ok(())
+            });
+            failure = failure.or(told.err());
+        }
+        if let (Ok(_), Some(error)) = (&result, failure) {
+            result = Err(error.with("function", "a completion listener of the task"));
+        }
+        result
+    }
+
+    /// Adds to the task's own value of accumulator `id`.
+    pub(crate) fn update<A: Data>(
+        &self,
+        id: u64,
+        zero: impl FnOnce() -> A,
+        add: impl FnOnce(&mut A),
+    ) {
+        // Taken out meanwhile: `add` is the user's, and may add to other accumulators.
+        let taken = self.inner.updates.borrow_mut().take(id);
+        let mut value = taken.unwrap_or_else(|| Box::new(zero()));
+        add(&mut value);
+        self.inner.updates.borrow_mut().put(id, value);
+    }
+
+    pub(crate) fn take_updates(&self) -> Updates {
+        self.inner.updates.take()
     }
 
     /// Which task this is.
@@ -193,24 +262,24 @@ impl fmt::Debug for TaskContext {
 }
 
 thread_local! {
-    static IN_TASK: Cell<bool> = const { Cell::new(false) };
+    static CURRENT: RefCell<Option<TaskContext>> = const { RefCell::new(None) };
 }
 
 /// Whether this thread is running a task: actions are refused there.
 pub(crate) fn is_in_task() -> bool {
-    IN_TASK.get()
+    CURRENT.with_borrow(Option::is_some)
 }
 
-/// Runs `f` as a task.
-pub(crate) fn as_task<R>(f: impl FnOnce() -> R) -> R {
+/// Runs `f` as `task`.
+pub(crate) fn as_task<R>(task: &TaskContext, f: impl FnOnce() -> R) -> R {
     /// Put back also when a panic unwinds.
-    struct Leave(bool);
+    struct Leave(Option<TaskContext>);
     impl Drop for Leave {
         fn drop(&mut self) {
-            IN_TASK.set(self.0);
+            drop(CURRENT.replace(self.0.take()));
         }
     }
-    let _leave = Leave(IN_TASK.replace(true));
+    let _leave = Leave(CURRENT.replace(Some(task.clone())));
     f()
 }
 

@@ -8,7 +8,7 @@ use crate::codec::{self, Built, Decoder, Encoder};
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, Result};
 use crate::function::Function;
-use crate::scheduler::{StageRoot, TaskOutput};
+use crate::scheduler::{StageRoot, TaskValue};
 use crate::task::TaskContext;
 use crate::travel::Descriptor;
 
@@ -51,7 +51,7 @@ impl<T: Data, R: Data, M: Function<PartitionIter<T>, Output = R>> StageRoot
         Arc::new(self.parent.clone())
     }
 
-    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput> {
+    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskValue> {
         let records = self.parent.iterate(split, task)?;
         Ok(Box::new(
             self.meta.operator().call(|| self.function.call(records)),
@@ -71,7 +71,7 @@ impl<T: Data, R: Data, M: Function<PartitionIter<T>, Output = R>> StageRoot
         codec::encode(output.ok_or_else(|| Error::internal("task output of another type"))?)
     }
 
-    fn decode_output(&self, bytes: &[u8]) -> Result<TaskOutput> {
+    fn decode_output(&self, bytes: &[u8]) -> Result<TaskValue> {
         Ok(Box::new(codec::decode::<R>(bytes)?))
     }
 }

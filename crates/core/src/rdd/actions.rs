@@ -197,7 +197,15 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn for_each(&self, f: impl Fn(T) + Send + Sync + 'static) -> Result<()> {
         let operator = Operator::new("for_each", Location::caller());
-        let function = Arc::new(EachRecord(Plain(f)));
+        self.for_each_with(operator, Arc::new(Plain(f)))
+    }
+
+    #[doc(hidden)]
+    pub fn for_each_with<M>(&self, operator: Operator, f: Arc<M>) -> Result<()>
+    where
+        M: Function<T, Output = ()>,
+    {
+        let function = Arc::new(EachRecord(f));
         self.ctx
             .run_action(operator, self, &function, &self.all_splits()?)?;
         Ok(())
@@ -378,7 +386,7 @@ impl<T, C: Data, M: Function2<C, T, Output = C>> Function<PartitionIter<T>>
 }
 
 /// `for_each`.
-struct EachRecord<M>(M);
+struct EachRecord<M>(Arc<M>);
 
 impl<M: Portable> Portable for EachRecord<M> {
     fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
@@ -386,7 +394,7 @@ impl<M: Portable> Portable for EachRecord<M> {
     }
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
-        M::decode(decoder).map(Self)
+        Ok(Self(Arc::new(M::decode(decoder)?)))
     }
 }
 

@@ -37,12 +37,12 @@ impl<K: Data, V: Data> Side<K, V> {
         }
     }
 
-    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
+    fn encode(&self, splits: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
         match self {
             Self::Placed(_) => encoder.put(&true),
             Self::Shuffled(_, read) => {
                 encoder.put(&false)?;
-                read.encode(encoder)
+                read.encode(splits, encoder)
             }
         }
     }
@@ -127,10 +127,10 @@ impl<K: Key, V: Data, W: Data> AnyRdd for CoGroup<K, V, W> {
         Self::DESCRIPTOR
     }
 
-    fn encode(&self, _: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
+    fn encode(&self, splits: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
         encode_partitioner(&self.partitioner, encoder)?;
-        self.left.encode(encoder)?;
-        self.right.encode(encoder)
+        self.left.encode(splits, encoder)?;
+        self.right.encode(splits, encoder)
     }
 }
 

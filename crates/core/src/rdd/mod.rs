@@ -4,6 +4,7 @@ pub(crate) mod action;
 mod actions;
 mod binary_records;
 mod blocks;
+pub(crate) mod checkpoint;
 mod coalesce;
 mod cogroup;
 mod file_source;
@@ -70,8 +71,12 @@ impl<T> Clone for Rdd<T> {
 
 impl<T> fmt::Debug for Rdd<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let meta = self.node.node().meta();
-        write!(f, "Rdd[{}] {}", meta.id(), meta.operator())
+        write!(
+            f,
+            "Rdd[{}] {}",
+            self.node.node().meta().id(),
+            self.node.operator()
+        )
     }
 }
 
@@ -104,7 +109,7 @@ impl<T: Data> Rdd<T> {
     /// The operator that made it.
     #[must_use]
     pub fn operator(&self) -> &Operator {
-        self.node.node().meta().operator()
+        self.node.operator()
     }
 
     /// How many partitions it has.

@@ -7,6 +7,7 @@ use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 
+use parking_lot::{Mutex, RwLock};
 use serde::{Deserialize, Serialize};
 
 use crate::codec::{Built, Decoder, Encoder};
@@ -14,6 +15,7 @@ use crate::data::{Data, PartitionIter};
 use crate::error::{Error, Result};
 use crate::operator::Operator;
 use crate::partition::PartitionedBy;
+use crate::rdd::checkpoint::CheckpointState;
 use crate::rdd::persist::Storage;
 use crate::shuffle::AnyShuffle;
 use crate::storage::{Block, BlockData, BlockId, StorageLevel};
@@ -80,6 +82,14 @@ impl Meta {
     /// What `persist` and `unpersist` said of it.
     pub(crate) fn persistence(&self) -> &Storage {
         &self.storage
+    }
+
+    /// For the node that takes this one's place and reads from nothing.
+    pub(crate) fn heir(&self) -> Self {
+        Self {
+            storage: Arc::clone(&self.storage),
+            ..Self::new(self.id, self.operator.clone(), 0)
+        }
     }
 
     pub(crate) fn header(&self) -> Header {
@@ -216,7 +226,7 @@ impl fmt::Debug for Dependency {
 /// A [`Parent`] of any type.
 pub trait AnyParent: Send + Sync {
     /// The node.
-    fn any(&self) -> &dyn AnyRdd;
+    fn any(&self) -> Arc<dyn AnyRdd>;
 
     /// Computes a partition into memory, for this task to read later.
     ///
@@ -230,19 +240,49 @@ pub trait AnyParent: Send + Sync {
 /// Reading goes through the cache; dropping the last handle of a long lineage does not recurse.
 pub struct Parent<T> {
     /// `None` only inside `drop`.
-    node: Option<Arc<dyn RddNode<T>>>,
+    slot: Option<Arc<Slot<T>>>,
+}
+
+/// The place of a node: a checkpoint puts another one there, for all who read it.
+pub(crate) struct Slot<T> {
+    node: RwLock<Arc<dyn RddNode<T>>>,
+    operator: Operator,
+    pub(crate) checkpoint: Mutex<CheckpointState>,
 }
 
 impl<T: 'static> Parent<T> {
     pub(crate) fn new(node: Arc<dyn RddNode<T>>) -> Self {
-        Self { node: Some(node) }
+        let operator = node.meta().operator().clone();
+        Self::at(Arc::new(Slot {
+            node: RwLock::new(node),
+            operator,
+            checkpoint: Mutex::default(),
+        }))
     }
 
-    #[expect(clippy::expect_used, reason = "the node is taken out in `drop` only")]
-    pub(crate) fn node(&self) -> &Arc<dyn RddNode<T>> {
-        self.node
+    pub(crate) fn at(slot: Arc<Slot<T>>) -> Self {
+        Self { slot: Some(slot) }
+    }
+
+    #[expect(clippy::expect_used, reason = "the slot is taken out in `drop` only")]
+    pub(crate) fn slot(&self) -> &Arc<Slot<T>> {
+        self.slot
             .as_ref()
-            .expect("a parent has its node until it is dropped")
+            .expect("a parent has its slot until it is dropped")
+    }
+
+    pub(crate) fn node(&self) -> Arc<dyn RddNode<T>> {
+        Arc::clone(&self.slot().node.read())
+    }
+
+    /// Puts `node` in the place of the one there is, which must have the same records.
+    pub(crate) fn replace(&self, node: Arc<dyn RddNode<T>>) {
+        let old = std::mem::replace(&mut *self.slot().node.write(), node);
+        drop_flat(old as Arc<dyn AnyRdd>);
+    }
+
+    pub(crate) fn operator(&self) -> &Operator {
+        &self.slot().operator
     }
 
     /// Number of narrow steps up to the parent.
@@ -283,7 +323,7 @@ impl<T: Data> Parent<T> {
         }
         let level = meta.storage();
         if level == StorageLevel::None {
-            return Arc::clone(node).compute(split, task);
+            return node.compute(split, task);
         }
         let id = BlockId::Rdd {
             rdd: meta.id(),
@@ -292,7 +332,7 @@ impl<T: Data> Parent<T> {
         if let Some(block) = task.blocks().get(id)? {
             return Ok(Vec::<T>::iterate(block.read()?));
         }
-        let records: Arc<Vec<T>> = Arc::new(Arc::clone(node).compute(split, task)?.collect());
+        let records: Arc<Vec<T>> = Arc::new(Arc::clone(&node).compute(split, task)?.collect());
         let block = Block::shared(Arc::clone(&records)).at(level);
         task.blocks().put(id, block)?;
         Ok(Vec::<T>::iterate(records))
@@ -313,8 +353,8 @@ impl<T: Data> Parent<T> {
 }
 
 impl<T: Data> AnyParent for Parent<T> {
-    fn any(&self) -> &dyn AnyRdd {
-        &**self.node()
+    fn any(&self) -> Arc<dyn AnyRdd> {
+        self.node()
     }
 
     fn materialise(&self, split: usize, task: &TaskContext) -> Result<()> {
@@ -327,14 +367,14 @@ impl<T: Data> AnyParent for Parent<T> {
 impl<T> Clone for Parent<T> {
     fn clone(&self) -> Self {
         Self {
-            node: self.node.clone(),
+            slot: self.slot.clone(),
         }
     }
 }
 
 impl<T: 'static> fmt::Debug for Parent<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Parent({})", self.node().meta().operator())
+        write!(f, "Parent({})", self.operator())
     }
 }
 
@@ -346,8 +386,9 @@ thread_local! {
 
 impl<T> Drop for Parent<T> {
     fn drop(&mut self) {
-        let Some(node) = self.node.take() else { return };
-        drop_flat(node as Arc<dyn AnyRdd>);
+        if let Some(slot) = self.slot.take().and_then(Arc::into_inner) {
+            drop_flat(slot.node.into_inner() as Arc<dyn AnyRdd>);
+        }
     }
 }
 
@@ -394,7 +435,8 @@ pub(crate) fn compute_ahead(
     let mut seen = std::collections::HashSet::new();
     let mut open = vec![(Arc::clone(top), split)];
     while let Some((parent, split)) = open.pop() {
-        let meta = parent.any().meta();
+        let node = parent.any();
+        let meta = node.meta();
         if !seen.insert((meta.id(), split)) {
             continue;
         }
@@ -409,7 +451,7 @@ pub(crate) fn compute_ahead(
         if meta.depth() % MAX_STEPS == 0 {
             cuts.push((meta.depth(), Arc::clone(&parent), split));
         }
-        for dependency in parent.any().dependencies() {
+        for dependency in node.dependencies() {
             if let Dependency::Narrow(above, map) = dependency {
                 open.extend(
                     map.parents_of(split)

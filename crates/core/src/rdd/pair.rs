@@ -416,7 +416,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         }
         let (operator, partitioner) = (operator.clone(), Arc::clone(partitioner));
         let (map, num_maps) = self.shuffle_map::<V, _>(operator, partitioner, AsIs);
-        let read = ShuffleRead::new(map.id(), num_maps);
+        let read = ShuffleRead::new(&*map, num_maps);
         Side::Shuffled(Some(map), read)
     }
 

@@ -134,13 +134,33 @@ impl<T: Data> Rdd<T> {
     pub fn persist(&self, level: StorageLevel) -> Self {
         let node = self.node.node();
         let storage = node.meta().persistence();
+        self.own_blocks(storage);
+        storage.set(level);
+        self.clone()
+    }
+
+    /// Kept blocks go with the RDD.
+    fn own_blocks(&self, storage: &Storage) {
         storage.kept.get_or_init(|| Kept {
             rdd: self.id(),
             num_partitions: self.num_partitions().unwrap_or(0),
             blocks: std::sync::Arc::downgrade(self.ctx.blocks()),
         });
-        storage.set(level);
-        self.clone()
+    }
+
+    /// Gives the RDD a level that has a disk: the one it has, with a disk added.
+    pub(crate) fn persist_on_disk(&self) {
+        let node = self.node.node();
+        let storage = node.meta().persistence();
+        self.own_blocks(storage);
+        let level = match storage.level() {
+            StorageLevel::None | StorageLevel::MemoryOnly => StorageLevel::MemoryAndDisk,
+            StorageLevel::MemoryOnly2 => StorageLevel::MemoryAndDisk2,
+            StorageLevel::MemoryOnlySer => StorageLevel::MemoryAndDiskSer,
+            StorageLevel::MemoryOnlySer2 => StorageLevel::MemoryAndDiskSer2,
+            level => level,
+        };
+        storage.level.store(level.code(), Ordering::Release);
     }
 
     /// Forgets kept records; the RDD can still be computed. Harmless when called again.

@@ -106,7 +106,7 @@ impl<K: Data, C: Data, R: ReduceSide<K, C>> Shuffled<K, C, R> {
         partitioner: Arc<dyn AnyPartitioner<K>>,
         reduce: R,
     ) -> Self {
-        let read = ShuffleRead::new(map.id(), num_maps);
+        let read = ShuffleRead::new(&*map, num_maps);
         Self {
             meta,
             map: Some(map),
@@ -154,8 +154,8 @@ impl<K: Data, C: Data, R: ReduceSide<K, C>> AnyRdd for Shuffled<K, C, R> {
         Self::DESCRIPTOR
     }
 
-    fn encode(&self, _: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
-        self.read.encode(encoder)?;
+    fn encode(&self, splits: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
+        self.read.encode(splits, encoder)?;
         encode_partitioner(&self.partitioner, encoder)?;
         self.reduce.encode(encoder)
     }

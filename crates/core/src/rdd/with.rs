@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Rdd;
 use crate::data::{Data, PartitionIter};
+use crate::error::Result;
 use crate::function::Captured;
 use crate::operator::Operator;
 
@@ -82,5 +83,15 @@ impl<T: Data, C: Data> With<T, C> {
     {
         let operator = Operator::new("map_partitions_with_index", Location::caller());
         self.rdd.map_partitions_with(operator, self.captured(f))
+    }
+
+    /// As [`Rdd::for_each`].
+    ///
+    /// # Errors
+    /// The job's failure.
+    #[track_caller]
+    pub fn for_each(&self, f: impl Fn(&C, T) + Send + Sync + 'static) -> Result<()> {
+        let operator = Operator::new("for_each", Location::caller());
+        self.rdd.for_each_with(operator, self.captured(f))
     }
 }

@@ -1,5 +1,6 @@
 //! The executor's side: a process that runs the tasks another process sends.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -13,7 +14,7 @@ use super::lineage::decode_task;
 use super::message::{Hello, PROTOCOL_VERSION, Reply, Request};
 use crate::error::{Error, ErrorKind, Result};
 use crate::operator::catch;
-use crate::scheduler::run_task;
+use crate::scheduler::{encode_output, run_task};
 use crate::storage::{Block, BlockId, BlockStore};
 use crate::task::{CancelToken, TaskContext};
 use crate::travel::{BuildId, Image};
@@ -48,14 +49,20 @@ fn run_executor(address: &str) -> Result<Infallible> {
     let driver = Arc::new(Driver::greet(stream, image.build_id(), secret)?);
     let blocks: Arc<dyn BlockStore> = driver.clone();
     loop {
-        let Request::Run(task) = driver.receive()? else {
-            return Err(Error::data("driver sent an answer to no question"));
+        let task = match driver.receive()? {
+            Request::Run(task) => task,
+            Request::Forget(ids) => {
+                let mut broadcasts = driver.broadcasts.lock();
+                broadcasts.retain(|id, _| !ids.contains(id));
+                continue;
+            }
+            _ => return Err(Error::data("driver sent an answer to no question")),
         };
         let result = catch(|| {
             let root = decode_task(&task, &image)?;
             let ctx = TaskContext::new(task.id, Arc::clone(&blocks), CancelToken::new(), task.seed);
             let output = run_task(&*root, &ctx)?;
-            root.encode_output(&*output)
+            encode_output(&*root, &output)
         });
         let stream = &mut driver.connection.lock().stream;
         match write_frame(stream, &Reply::Done(result)) {
@@ -73,6 +80,8 @@ fn run_executor(address: &str) -> Result<Infallible> {
 #[derive(Debug)]
 struct Driver {
     connection: Mutex<Connection>,
+    /// What many tasks read, fetched once.
+    broadcasts: Mutex<HashMap<BlockId, Block>>,
 }
 
 #[derive(Debug)]
@@ -102,7 +111,10 @@ impl Driver {
             .spawn(move || listen(reader, &sender))
             .map_err(unavailable)?;
         let connection = Mutex::new(Connection { stream, inbox });
-        Ok(Self { connection })
+        Ok(Self {
+            connection,
+            broadcasts: Mutex::default(),
+        })
     }
 
     fn receive(&self) -> Result<Request> {
@@ -152,9 +164,16 @@ fn end(code: i32) -> ! {
 
 impl BlockStore for Driver {
     fn get(&self, id: BlockId) -> Result<Option<Block>> {
+        if let Some(block) = self.broadcasts.lock().get(&id) {
+            return Ok(Some(block.clone()));
+        }
         match self.ask(&Reply::Fetch(id))? {
             Request::Block(found) => {
-                Ok(found.map(|(bytes, records)| Block::encoded(bytes, records)))
+                let block = found.map(|(bytes, records)| Block::encoded(bytes, records));
+                if let (BlockId::Broadcast { .. }, Some(block)) = (id, &block) {
+                    self.broadcasts.lock().insert(id, block.clone());
+                }
+                Ok(block)
             }
             _ => Err(Error::data("driver gave another answer than a block")),
         }

@@ -227,7 +227,7 @@ mod tests {
             let root = decode_task(task, &image)?;
             let (cancel, blocks) = (CancelToken::new(), Arc::clone(ctx.blocks()));
             let output = run_task(&*root, &TaskContext::new(id, blocks, cancel, 0))?;
-            Ok(*output.downcast::<u64>().unwrap())
+            Ok(*output.value.downcast::<u64>().unwrap())
         };
         let whole = encode_task(&root, id, 0, &image).unwrap();
         assert_eq!(run(&whole).unwrap(), 2);

@@ -26,6 +26,8 @@ pub struct Hello {
 pub enum Request {
     /// The executor is welcome, or why it is not.
     Welcome(Result<(), Error>),
+    /// These broadcasts are gone.
+    Forget(Vec<BlockId>),
     /// Run a task.
     Run(Box<EncodedTask>),
     /// The block that was asked for: its bytes and number of records.

@@ -3,37 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
 use super::stage::{Stage, StageRoot};
 use crate::error::Result;
 use crate::rdd::node::Dependency;
-use crate::shuffle::AnyShuffle;
+use crate::shuffle::{AnyShuffle, ShuffleTracker};
 use crate::storage::{BlockId, BlockStore, StorageLevel};
-
-/// Which map outputs of which shuffles exist, so that a later job skips the work.
-#[derive(Debug, Default)]
-pub(crate) struct ShuffleTracker {
-    done: Mutex<HashMap<u64, HashSet<usize>>>,
-}
-
-impl ShuffleTracker {
-    pub(crate) fn mark(&self, shuffle: u64, map: usize) {
-        self.done.lock().entry(shuffle).or_default().insert(map);
-    }
-
-    pub(crate) fn forget(&self, shuffle: u64) {
-        self.done.lock().remove(&shuffle);
-    }
-
-    fn missing(&self, shuffle: u64, num_maps: usize) -> Vec<usize> {
-        let done = self.done.lock();
-        let done = done.get(&shuffle);
-        (0..num_maps)
-            .filter(|map| !done.is_some_and(|done| done.contains(map)))
-            .collect()
-    }
-}
 
 /// The stages of a job that runs `root` on `splits`, parents first. Stages whose map outputs all
 /// exist are left out, as is everything above a cached partition.
@@ -105,7 +79,7 @@ fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Above> {
     let mut seen = HashSet::new();
     let mut open = vec![stage.root.input()];
     while let Some(parent) = open.pop() {
-        let node = parent.any();
+        let node = &*parent.any();
         if !seen.insert(node.meta().id()) {
             continue;
         }

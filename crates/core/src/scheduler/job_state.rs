@@ -13,6 +13,7 @@ use super::stage::{JobPlan, TaskOutput};
 use crate::clock::Waiter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::listener::TaskOutcome;
+use crate::shuffle::lost_outputs;
 use crate::task::TaskId;
 
 /// A lost place does not count as a failed attempt, but not for ever.
@@ -197,6 +198,9 @@ impl JobState {
         match result {
             Ok(output) => {
                 self.write_off_twins(progress, id);
+                if let Some(stage) = self.plan.stages.get(id.stage) {
+                    stage.root.accept(id.split, &*output.value);
+                }
                 progress.outputs.push((id.stage, id.split, output));
                 if progress.error.is_none() && progress.end_task(id.stage) {
                     self.plan.monitor.stage_completed(id.stage, None);
@@ -252,6 +256,8 @@ impl JobState {
         });
         match error.kind() {
             ErrorKind::Cancelled | ErrorKind::Closed => return Err(error),
+            // The task can do nothing about it: the job is planned again, without the output.
+            ErrorKind::Unavailable if lost_outputs(&error).is_some() => return Err(error),
             ErrorKind::Unavailable if self.may_lose && counts.lost < MAX_LOSSES => {
                 counts.lost += 1;
                 tracing::warn!(task = %id, error = %error.report(), "task was lost, trying again");
@@ -283,7 +289,7 @@ impl JobState {
         let (true, Some(stage)) = (last == Some(id.stage), self.plan.stages.get(id.stage)) else {
             return Ok(output);
         };
-        let bytes = stage.root.encode_output(&*output)?.len() as u64;
+        let bytes = stage.root.encode_output(&*output.value)?.len() as u64;
         let total = self.result_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
         if total > limit {
             let error = Error::invalid("a job's results are larger than `max_result_bytes`");

@@ -16,9 +16,9 @@ pub use backend::{Backend, OnOutput};
 pub use local::{TaskRunner, ThreadBackend};
 pub use monitor::JobMonitor;
 pub use pools::{Pool, SchedulingMode};
-pub use run::{Task, run_task};
+pub use run::{Task, decode_output, encode_output, run_task};
 pub use service::{Service, ServiceContext, ServiceHandle};
 pub use speculation::Speculation;
-pub use stage::{JobPlan, JobRules, Stage, StageRoot, TaskOutput};
+pub use stage::{JobPlan, JobRules, Stage, StageRoot, TaskOutput, TaskValue};
 
-pub(crate) use dag::{ShuffleTracker, plan};
+pub(crate) use dag::plan;

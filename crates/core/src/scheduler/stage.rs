@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::monitor::JobMonitor;
 use super::pools::Pool;
 use super::speculation::Speculation;
+use crate::accumulator::Updates;
 use crate::clock::Clock;
 use crate::codec::Encoder;
 use crate::error::Result;
@@ -16,8 +17,17 @@ use crate::rdd::node::{AnyParent, Meta};
 use crate::task::{CancelToken, TaskContext};
 use crate::travel::Descriptor;
 
-/// What a task gives back, its type known to the [`StageRoot`].
-pub type TaskOutput = Box<dyn Any + Send>;
+/// What a [`StageRoot`] makes of one partition, its type known to it.
+pub type TaskValue = Box<dyn Any + Send>;
+
+/// What a task gives back.
+#[derive(Debug)]
+pub struct TaskOutput {
+    /// What the stage's root made of the partition.
+    pub value: TaskValue,
+    /// What was added to accumulators on the way.
+    pub updates: Updates,
+}
 
 /// The last step of a stage: an action's function, or the map side of a shuffle.
 pub trait StageRoot: Send + Sync {
@@ -31,7 +41,13 @@ pub trait StageRoot: Send + Sync {
     ///
     /// # Errors
     /// Whatever made the task fail.
-    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput>;
+    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskValue>;
+
+    /// Takes note, in the driver, that the task of `split` succeeded with `output`. A backend calls
+    /// it once for each task, before any task of a later stage starts.
+    fn accept(&self, split: usize, output: &(dyn Any + Send)) {
+        let _ = (split, output);
+    }
 
     /// Whether two attempts at one partition may run side by side. An output that keeps state or
     /// writes outside must say no.
@@ -58,7 +74,7 @@ pub trait StageRoot: Send + Sync {
     ///
     /// # Errors
     /// `Data` when the bytes are damaged.
-    fn decode_output(&self, bytes: &[u8]) -> Result<TaskOutput>;
+    fn decode_output(&self, bytes: &[u8]) -> Result<TaskValue>;
 }
 
 /// Tasks that can run side by side once the stages before them are done.

@@ -171,6 +171,18 @@ impl Block {
         downcast(encoded.values.get_or_init(|| values))
     }
 
+    /// The same block without the values that [`read_once`](Self::read_once) has decoded.
+    #[must_use]
+    pub(crate) fn undecoded(mut self) -> Self {
+        if let Repr::Encoded(encoded) = &self.repr {
+            self.repr = Repr::Encoded(Arc::new(Encoded {
+                bytes: Arc::clone(&encoded.bytes),
+                values: OnceLock::new(),
+            }));
+        }
+        self
+    }
+
     /// The encoded values.
     ///
     /// # Errors

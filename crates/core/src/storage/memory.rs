@@ -365,14 +365,15 @@ impl BlockStore for MemoryStore {
         } else {
             block.to_encoded()?
         };
-        let replaced = self.state.lock().remove(id);
-        drop(replaced);
         if !level.uses_memory() {
+            let replaced = self.state.lock().remove(id);
+            drop(replaced);
             return self.put_on_disk(id, &block);
         }
         let bytes = block.size_bytes();
         let (mut victims, mut dropped) = (Vec::new(), Vec::new());
         let mut state = self.state.lock();
+        dropped.extend(state.remove(id));
         let (doomed, fits) = match Class::of(id, &block) {
             Class::Pinned => (Vec::new(), true),
             Class::Cached => {

@@ -14,6 +14,9 @@ pub use block::{Block, BlockData};
 pub use level::StorageLevel;
 pub use memory::{MemoryStore, StorageLimits};
 
+pub(crate) use checked::{PieceReader, write_head, write_piece};
+pub(crate) use disk::make_unique_folder;
+
 use crate::error::Result;
 
 /// What a block is.
@@ -42,6 +45,13 @@ pub enum BlockId {
         /// Counts up from 0 for each stream.
         number: u64,
     },
+    /// The value of a broadcast.
+    Broadcast {
+        /// The broadcast's id.
+        id: u64,
+        /// Counts up from 0 with each `unpersist`: an executor's older copy is out of date.
+        generation: u32,
+    },
 }
 
 impl BlockId {
@@ -62,6 +72,7 @@ impl fmt::Display for BlockId {
                 reduce,
             } => write!(f, "shuffle_{shuffle}_{map}_{reduce}"),
             Self::Input { stream, number } => write!(f, "input-{stream}-{number}"),
+            Self::Broadcast { id, generation } => write!(f, "broadcast_{id}_{generation}"),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! One child process of the same executable: how it is started, let in, and ended.
 
+use std::collections::HashSet;
 use std::io::Read;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tidemill_core::remote::{
     EXECUTOR_VARIABLE, Hello, PROTOCOL_VERSION, Request, read_frame, write_frame,
 };
+use tidemill_core::storage::BlockId;
 use tidemill_core::travel::BuildId;
 use tidemill_core::{Error, Result};
 
@@ -119,6 +121,8 @@ fn random_secret() -> std::io::Result<String> {
 pub(super) struct Executor {
     child: Child,
     stream: UnixStream,
+    /// The broadcasts that it has fetched, and keeps.
+    broadcasts: HashSet<BlockId>,
 }
 
 impl Executor {
@@ -138,7 +142,13 @@ impl Executor {
         }
         loop {
             match door.admit() {
-                Ok(stream) => return Ok(Self { child, stream }),
+                Ok(stream) => {
+                    return Ok(Self {
+                        child,
+                        stream,
+                        broadcasts: HashSet::new(),
+                    });
+                }
                 Err(error) if has_ended.load(Ordering::Acquire) => {
                     end(&mut child);
                     return Err(Error::unavailable("executor ended at once")
@@ -158,6 +168,10 @@ impl Executor {
 
     pub(super) fn stream(&self) -> &UnixStream {
         &self.stream
+    }
+
+    pub(super) fn broadcasts(&mut self) -> &mut HashSet<BlockId> {
+        &mut self.broadcasts
     }
 
     /// Ends the child at once, as a crash would.

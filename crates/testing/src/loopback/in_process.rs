@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use tidemill_core::codec;
 use tidemill_core::remote::{EncodedTask, decode_task, encode_task};
-use tidemill_core::scheduler::{Task, TaskOutput, TaskRunner, run_task};
+use tidemill_core::scheduler::{
+    Task, TaskOutput, TaskRunner, decode_output, encode_output, run_task,
+};
 use tidemill_core::storage::BlockStore;
 use tidemill_core::travel::Image;
 use tidemill_core::{Error, Result, TaskContext};
@@ -37,7 +39,7 @@ impl InProcess {
         let blocks = Arc::clone(&self.blocks);
         let ctx = TaskContext::new(encoded.id, blocks, cancel, encoded.seed);
         let output = run_task(&*root, &ctx)?;
-        root.encode_output(&*output)
+        encode_output(&*root, &output)
     }
 }
 
@@ -55,7 +57,7 @@ impl TaskRunner for InProcess {
         }
         let result = self.execute(&bytes, task);
         match self.fates.next() {
-            Fate::Arrives => root.decode_output(&result?),
+            Fate::Arrives => decode_output(root, &result?),
             Fate::Lost => {
                 self.fates.wait_in_vain();
                 Err(Error::unavailable("executor was not heard of in time").with("slot", slot))

@@ -1,5 +1,6 @@
 //! Tasks in child processes of the same executable.
 
+use std::collections::HashSet;
 use std::io::{ErrorKind as IoErrorKind, Read};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
@@ -12,8 +13,8 @@ use tempfile::TempDir;
 use tidemill_core::remote::{
     EXECUTOR_VARIABLE, EncodedTask, Reply, Request, encode_task, read_frame, write_frame,
 };
-use tidemill_core::scheduler::{Task, TaskOutput, TaskRunner};
-use tidemill_core::storage::{Block, BlockStore};
+use tidemill_core::scheduler::{Task, TaskOutput, TaskRunner, decode_output};
+use tidemill_core::storage::{Block, BlockId, BlockStore};
 use tidemill_core::travel::Image;
 use tidemill_core::{CancelToken, Error, ErrorKind, Result};
 
@@ -93,14 +94,20 @@ impl Children {
         task: EncodedTask,
         cancel: &CancelToken,
     ) -> Result<Result<Vec<u8>>> {
+        self.forget_broadcasts(executor)?;
         self.send(executor, &Request::Run(Box::new(task)))?;
         loop {
             let answer = match self.receive(executor, cancel)? {
                 Reply::Done(result) => return Ok(result),
-                Reply::Fetch(id) => Request::Block(match self.blocks.get(id)? {
-                    Some(block) => Some((block.to_bytes()?.to_vec(), block.num_records())),
-                    None => None,
-                }),
+                Reply::Fetch(id) => {
+                    if let BlockId::Broadcast { .. } = id {
+                        executor.broadcasts().insert(id);
+                    }
+                    Request::Block(match self.blocks.get(id)? {
+                        Some(block) => Some((block.to_bytes()?.to_vec(), block.num_records())),
+                        None => None,
+                    })
+                }
                 Reply::Store(id, bytes, num_records, level) => {
                     let block = Block::encoded(bytes, num_records).at(level);
                     Request::Stored(self.blocks.put(id, block)?)
@@ -108,6 +115,23 @@ impl Children {
             };
             self.send(executor, &answer)?;
         }
+    }
+
+    /// Tells a child which of the broadcasts it keeps are gone here.
+    fn forget_broadcasts(&self, executor: &mut Executor) -> Result<()> {
+        let mut gone = Vec::new();
+        let kept: HashSet<BlockId> = std::mem::take(executor.broadcasts());
+        for id in kept {
+            if self.blocks.contains(id)? {
+                executor.broadcasts().insert(id);
+            } else {
+                gone.push(id);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(());
+        }
+        self.send(executor, &Request::Forget(gone))
     }
 
     fn send(&self, executor: &mut Executor, request: &Request) -> Result<()> {
@@ -169,7 +193,7 @@ impl TaskRunner for Children {
             empty => empty.insert(self.start()?),
         };
         match self.converse(executor, encoded, task.cancel()) {
-            Ok(result) => root.decode_output(&result?),
+            Ok(result) => decode_output(root, &result?),
             Err(error) => {
                 *seat = None;
                 Err(error.with("slot", slot))

@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod checkpoints;
 mod failures;
 mod files;
 #[path = "../harness/mod.rs"]
@@ -16,6 +17,7 @@ mod jobs;
 mod narrow;
 mod pairs;
 mod saving;
+mod shared;
 mod sorting;
 mod sources;
 mod storage;
@@ -34,6 +36,8 @@ fn main() {
         sorting::cases(),
         actions::cases(),
         storage::cases(),
+        checkpoints::cases(),
+        shared::cases(),
         jobs::cases(),
         failures::cases(),
         travel::cases(),

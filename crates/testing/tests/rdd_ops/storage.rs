@@ -1,7 +1,7 @@
 //! Cached partitions and shuffle outputs.
 
 use tidemill_core::storage::BlockId;
-use tidemill_core::{Context, ErrorKind, OrderedRdd, PairRdd, StorageLevel};
+use tidemill_core::{Context, ErrorKind, HashPartitioner, OrderedRdd, PairRdd, StorageLevel};
 
 use crate::support::{Bench, Case, Outcome, Tally, case, count_in, sorted};
 
@@ -24,6 +24,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_cached_rdd_hides_the_stages_above_it", hidden_stages),
         // C-205
         case("a_second_action_skips_the_map_stage", skipped_maps),
+        // C-228
+        case("many_reduce_partitions_give_the_same_as_few", many_reduces),
+        // C-210, C-212
+        case("only_a_lost_map_output_is_made_again", made_again),
         // C-232
         case("shuffle_outputs_go_with_their_rdd", shuffles_go),
     ]
@@ -242,6 +246,66 @@ fn skipped_maps(bench: &Bench) -> Outcome {
     assert_eq!(tasks(&recorder), [4]);
     assert_eq!(sums.map_values(|x| x + 1).count()?, 3);
     assert_eq!(tasks(&recorder), [4]);
+    Ok(())
+}
+
+fn many_reduces(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    // A map task of hundreds of buckets hardly ever gets through where messages are lost.
+    let num_keys = if bench.is_exact() { 509 } else { 7 };
+    let records = (0..2000).map(|x| (x * 31 % num_keys, x));
+    let records: Vec<(u64, u64)> = records.collect();
+    let pairs = ctx.parallelize_into(records, 3)?;
+    let sums = |num_partitions: usize| {
+        let by = HashPartitioner::new(num_partitions);
+        pairs.reduce_by_key_with(by, |a, b| a + b)
+    };
+    let (few, many) = (sums(2), sums(300));
+    assert_eq!(many.num_partitions()?, 300);
+    let (few, many) = (sorted(few.collect()?), sorted(many.collect()?));
+    assert_eq!(few, many);
+    assert_eq!(many.len() as u64, num_keys);
+    // Without combining, too.
+    let placed = pairs.partition_by(HashPartitioner::new(300));
+    let filled = placed.glom().filter(|part| !part.is_empty());
+    let num_filled = filled.count()?;
+    assert!(num_filled <= num_keys && (!bench.is_exact() || num_filled > 200));
+    assert_eq!(sorted(placed.collect()?), sorted(pairs.collect()?));
+    Ok(())
+}
+
+fn made_again(bench: &Bench) -> Outcome {
+    let ((ctx, recorder), tally) = (bench.recorded(), Tally::new());
+    let sums = ctx
+        .parallelize_into((0..200).map(|x| (x % 50, x)), 4)?
+        .with(tally.path())
+        .map(|path, pair| {
+            count_in(path);
+            pair
+        })
+        .reduce_by_key(|a, b| a + b);
+    let expected = sorted(sums.collect()?);
+    recorder.take_jobs();
+    let before = tally.count();
+    let (shuffle, map, reduce) = (0, 2, 1);
+    let lost = BlockId::Shuffle {
+        shuffle,
+        map,
+        reduce,
+    };
+    assert!(ctx.blocks().contains(lost)?);
+    ctx.blocks().remove(&mut std::iter::once(lost));
+    assert_eq!(sorted(sums.collect()?), expected);
+    let tasks: Vec<Vec<usize>> = recorder
+        .take_jobs()
+        .into_iter()
+        .map(|job| job.stages.iter().map(|stage| stage.num_tasks).collect())
+        .collect();
+    // The first plan finds the loss; the second has the one map task and what was not done.
+    assert_eq!((tasks.len(), &tasks[0][..], tasks[1][0]), (2, &[4][..], 1));
+    assert!((1..=4).contains(&tasks[1][1]), "{tasks:?}");
+    let again = tally.count() - before;
+    assert!(again >= 50 && (!bench.is_exact() || again == 50));
     Ok(())
 }
 

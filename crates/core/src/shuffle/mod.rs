@@ -4,16 +4,22 @@
 //! as blocks; a reduce task reads its bucket of every map task, in map order, so that the same
 //! input always arrives in the same order.
 
+mod tracker;
+
 use std::any::Any;
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use crate::codec::{Built, Decoder, Encoder};
+use tracker::{Filled, lost_output};
+pub(crate) use tracker::{ShuffleTracker, lost_outputs};
+
+use crate::codec::{self, Built, Decoder, Encoder};
 use crate::combine::Combine;
 use crate::data::{Data, Key, PartitionIter};
 use crate::error::{Error, Result};
 use crate::partition::AnyPartitioner;
 use crate::rdd::node::{AnyParent, Meta, Parent};
-use crate::scheduler::{ShuffleTracker, StageRoot, TaskOutput};
+use crate::scheduler::{StageRoot, TaskValue};
 use crate::storage::{Block, BlockData, BlockId, BlockStore, StorageLevel};
 use crate::task::TaskContext;
 use crate::travel::{Descriptor, DescriptorName};
@@ -31,6 +37,12 @@ pub trait AnyShuffle: Send + Sync {
     /// # Errors
     /// Why it could not be found out then: a missing input path, for example.
     fn num_maps(&self) -> Result<usize>;
+
+    /// Forgets all map outputs. A job that needs them makes them again.
+    fn clean(&self);
+
+    /// Knows which map outputs exist.
+    fn tracker(&self) -> &Arc<ShuffleTracker>;
 }
 
 /// How the map side groups records before it sends them.
@@ -141,8 +153,9 @@ pub(crate) struct ShuffleMap<K, V, C, M> {
     partitioner: Arc<dyn AnyPartitioner<K>>,
     map_side: M,
     num_maps: Result<usize>,
-    /// Forgets the map outputs with the shuffle; none in an executor, which does not own them.
-    _cleaner: Option<Cleaner>,
+    /// Forgets the map outputs with the shuffle. In an executor, which does not own them, there
+    /// are none.
+    cleaner: Cleaner,
     types: std::marker::PhantomData<fn() -> C>,
 }
 
@@ -157,15 +170,14 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> ShuffleMap<K, V, C, M> {
         (num_maps, cleaner): (Result<usize>, Cleaner),
     ) -> Arc<Self> {
         let types = std::marker::PhantomData;
-        let (id, _cleaner) = (cleaner.shuffle, Some(cleaner));
         Arc::new(Self {
             meta,
-            id,
+            id: cleaner.shuffle,
             parent,
             partitioner,
             map_side,
             num_maps,
-            _cleaner,
+            cleaner,
             types,
         })
     }
@@ -181,7 +193,7 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> ShuffleMap<K, V, C, M> {
             partitioner,
             map_side,
             num_maps: Err(Error::internal("an executor plans no stages")),
-            _cleaner: None,
+            cleaner: Cleaner::of_nothing(id),
             types: std::marker::PhantomData,
         });
         Ok(Box::new(root))
@@ -200,6 +212,14 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> AnyShuffle for ShuffleMap<K
     fn num_maps(&self) -> Result<usize> {
         self.num_maps.clone()
     }
+
+    fn clean(&self) {
+        self.cleaner.clean();
+    }
+
+    fn tracker(&self) -> &Arc<ShuffleTracker> {
+        &self.cleaner.tracker
+    }
 }
 
 impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K, V, C, M> {
@@ -211,15 +231,16 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
         Arc::new(self.parent.clone())
     }
 
-    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskOutput> {
+    fn run(&self, split: usize, task: &TaskContext) -> Result<TaskValue> {
         let records = self.parent.iterate(split, task)?;
         let buckets = self
             .map_side
             .bucket(records, &*self.partitioner, task, &self.meta)?;
         task.check()?;
+        let mut filled = Filled::none_of(buckets.len());
         for (reduce, bucket) in buckets.into_iter().enumerate() {
-            // A later attempt replaces what an earlier one may have left.
-            if !bucket.is_empty() || task.id().attempt > 0 {
+            if !bucket.is_empty() {
+                filled.add(reduce);
                 let id = BlockId::Shuffle {
                     shuffle: self.id,
                     map: split,
@@ -229,7 +250,13 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
                     .put(id, Block::of(bucket).at(StorageLevel::MemoryAndDisk))?;
             }
         }
-        Ok(Box::new(()))
+        Ok(Box::new(filled))
+    }
+
+    fn accept(&self, split: usize, output: &(dyn Any + Send)) {
+        if let Some(filled) = output.downcast_ref::<Filled>() {
+            self.cleaner.tracker.mark(self.id, split, filled.clone());
+        }
     }
 
     fn descriptor(&self) -> &'static Descriptor {
@@ -242,12 +269,13 @@ impl<K: Data, V: Data, C: Data, M: MapSide<K, V, C>> StageRoot for ShuffleMap<K,
         self.map_side.encode(encoder)
     }
 
-    fn encode_output(&self, _: &(dyn Any + Send)) -> Result<Vec<u8>> {
-        Ok(Vec::new())
+    fn encode_output(&self, output: &(dyn Any + Send)) -> Result<Vec<u8>> {
+        let filled = output.downcast_ref::<Filled>();
+        codec::encode(filled.ok_or_else(|| Error::internal("task output of another type"))?)
     }
 
-    fn decode_output(&self, _: &[u8]) -> Result<TaskOutput> {
-        Ok(Box::new(()))
+    fn decode_output(&self, bytes: &[u8]) -> Result<TaskValue> {
+        Ok(Box::new(codec::decode::<Filled>(bytes)?))
     }
 }
 
@@ -257,14 +285,22 @@ pub(crate) struct Cleaner {
     pub(crate) num_maps: usize,
     pub(crate) num_reduces: usize,
     pub(crate) blocks: Weak<dyn BlockStore>,
-    pub(crate) tracker: Weak<ShuffleTracker>,
+    pub(crate) tracker: Arc<ShuffleTracker>,
 }
 
-impl Drop for Cleaner {
-    fn drop(&mut self) {
-        if let Some(tracker) = self.tracker.upgrade() {
-            tracker.forget(self.shuffle);
+impl Cleaner {
+    fn of_nothing(shuffle: u64) -> Self {
+        Self {
+            shuffle,
+            num_maps: 0,
+            num_reduces: 0,
+            blocks: Weak::<crate::storage::MemoryStore>::new(),
+            tracker: Arc::default(),
         }
+    }
+
+    fn clean(&self) {
+        self.tracker.forget(self.shuffle);
         if let Some(blocks) = self.blocks.upgrade() {
             let (shuffle, num_reduces) = (self.shuffle, self.num_reduces);
             blocks.remove(&mut (0..self.num_maps).flat_map(|map| {
@@ -278,20 +314,47 @@ impl Drop for Cleaner {
     }
 }
 
+impl Drop for Cleaner {
+    fn drop(&mut self) {
+        self.clean();
+    }
+}
+
 /// The reduce side: where a node finds what the map tasks sent it.
 #[derive(Clone, Debug)]
 pub(crate) struct ShuffleRead<K, C> {
     id: u64,
     num_maps: usize,
+    sources: Sources,
     types: std::marker::PhantomData<fn() -> (K, C)>,
 }
 
+/// Which map tasks have something for a reduce partition.
+#[derive(Clone, Debug)]
+enum Sources {
+    /// In the driver.
+    Tracked(Arc<ShuffleTracker>),
+    /// In an executor: for the partitions that its task reads.
+    Sent(HashMap<usize, Vec<usize>>),
+}
+
 impl<K: Data, C: Data> ShuffleRead<K, C> {
-    pub(crate) fn new(id: u64, num_maps: usize) -> Self {
+    pub(crate) fn new(map: &dyn AnyShuffle, num_maps: usize) -> Self {
         Self {
-            id,
+            id: map.id(),
             num_maps,
+            sources: Sources::Tracked(Arc::clone(map.tracker())),
             types: std::marker::PhantomData,
+        }
+    }
+
+    /// The map tasks that have something for partition `reduce`, in order.
+    fn sources(&self, reduce: usize) -> Result<Vec<usize>> {
+        match &self.sources {
+            Sources::Tracked(tracker) => tracker.sources(self.id, self.num_maps, reduce),
+            Sources::Sent(sources) => sources.get(&reduce).cloned().ok_or_else(|| {
+                Error::data("task does not say where its records are").with("partition", reduce)
+            }),
         }
     }
 
@@ -301,16 +364,17 @@ impl<K: Data, C: Data> ShuffleRead<K, C> {
         reduce: usize,
         task: &TaskContext,
     ) -> Result<Vec<Arc<Vec<(K, C)>>>> {
-        let mut buckets = Vec::with_capacity(self.num_maps);
-        for map in 0..self.num_maps {
+        let sources = self.sources(reduce)?;
+        let mut buckets = Vec::with_capacity(sources.len());
+        for map in sources {
             let id = BlockId::Shuffle {
                 shuffle: self.id,
                 map,
                 reduce,
             };
-            if let Some(block) = task.blocks().get(id)? {
-                buckets.push(block.read()?);
-            }
+            let block = task.blocks().get(id)?;
+            let block = block.ok_or_else(|| lost_output(self.id, map, reduce))?;
+            buckets.push(block.read()?);
         }
         Ok(buckets)
     }
@@ -327,13 +391,23 @@ impl<K: Data, C: Data> ShuffleRead<K, C> {
         )))
     }
 
-    pub(crate) fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
-        encoder.put(&(self.id, self.num_maps))
+    /// Writes down what is needed to read the partitions `splits`.
+    pub(crate) fn encode(&self, splits: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
+        let mut sources = Vec::with_capacity(splits.len());
+        for &reduce in splits {
+            sources.push((reduce, self.sources(reduce)?));
+        }
+        encoder.put(&(self.id, self.num_maps, sources))
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
-        let (id, num_maps) = decoder.take()?;
-        Ok(Self::new(id, num_maps))
+        let (id, num_maps, sources): (_, _, Vec<(usize, Vec<usize>)>) = decoder.take()?;
+        Ok(Self {
+            id,
+            num_maps,
+            sources: Sources::Sent(sources.into_iter().collect()),
+            types: std::marker::PhantomData,
+        })
     }
 }
 
@@ -357,4 +431,96 @@ pub(crate) fn decode_partitioner<K: 'static>(
             Error::data("task carries a partitioner for other keys")
                 .with("operator", decoder.operator())
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+    use crate::context::Context;
+    use crate::rdd::PairRdd;
+    use crate::scheduler::ThreadBackend;
+    use crate::storage::MemoryStore;
+
+    /// Keeps no map output.
+    #[derive(Debug)]
+    struct Losing {
+        inner: MemoryStore,
+        num_lost: AtomicUsize,
+    }
+
+    impl BlockStore for Losing {
+        fn get(&self, id: BlockId) -> Result<Option<Block>> {
+            self.inner.get(id)
+        }
+
+        fn put(&self, id: BlockId, block: Block) -> Result<bool> {
+            if let BlockId::Shuffle { .. } = id {
+                self.num_lost.fetch_add(1, Ordering::Relaxed);
+                return Ok(true);
+            }
+            self.inner.put(id, block)
+        }
+
+        fn remove(&self, ids: &mut dyn Iterator<Item = BlockId>) {
+            self.inner.remove(ids);
+        }
+    }
+
+    // C-211
+    #[test]
+    fn a_job_gives_up_when_map_outputs_are_lost_again_and_again() {
+        let blocks = Arc::new(Losing {
+            inner: MemoryStore::new(1000),
+            num_lost: AtomicUsize::new(0),
+        });
+        let store: Arc<dyn BlockStore> = blocks.clone();
+        let backend = ThreadBackend::local("local[1]", 1, store).unwrap();
+        let ctx = Context::builder().backend(Arc::new(backend)).build();
+        let pairs = ctx.unwrap().parallelize_into([(1, 1), (1, 2)], 2).unwrap();
+        let error = pairs.reduce_by_key(|a, b| a + b).collect().unwrap_err();
+        assert_eq!(error.fact("lost_times"), Some("4"), "{error}");
+        assert_eq!(error.kind(), crate::ErrorKind::Unavailable);
+        assert_eq!(blocks.num_lost.load(Ordering::Relaxed), 4 * 2);
+    }
+
+    // C-230
+    #[test]
+    fn a_map_output_with_a_damaged_file_is_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Context::builder().master("local[2]".parse().unwrap());
+        let builder = builder.max_shuffle_bytes(0).spill_folder(folder.path());
+        let ctx = builder.build().unwrap();
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&calls);
+        let records = (0..200).map(|x| (x % 50, x));
+        let sums = ctx
+            .parallelize_into(records, 4)
+            .unwrap()
+            .map(move |pair| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                pair
+            })
+            .reduce_by_key(|a, b| a + b);
+        let collect = || {
+            let mut sums = sums.collect().unwrap();
+            sums.sort_unstable();
+            sums
+        };
+        let expected = collect();
+        assert_eq!(calls.load(Ordering::Relaxed), 200);
+        let spilled = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
+        let files = std::fs::read_dir(spilled.unwrap().path()).unwrap();
+        let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        files.sort();
+        assert_eq!(files.len(), 16, "all map outputs are on disk");
+        let mut bytes = std::fs::read(&files[5]).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&files[5], bytes).unwrap();
+        std::fs::remove_file(&files[6]).unwrap();
+        assert_eq!(collect(), expected);
+        // Both files are of map task 1, which is all that runs again.
+        assert_eq!(calls.load(Ordering::Relaxed), 250);
+    }
 }
