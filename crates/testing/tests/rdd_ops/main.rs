@@ -10,13 +10,18 @@
 mod actions;
 mod failures;
 mod files;
+mod gate;
+mod groups;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod jobs;
+mod listeners;
 mod narrow;
 mod pairs;
+mod scheduling;
 mod sorting;
 mod sources;
+mod speculation;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -33,6 +38,10 @@ fn main() {
         actions::cases(),
         storage::cases(),
         jobs::cases(),
+        groups::cases(),
+        listeners::cases(),
+        scheduling::cases(),
+        speculation::cases(),
         failures::cases(),
         travel::cases(),
     ];
