@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidemill_core::scheduler::ServiceHandle;
-use tidemill_core::{CancelToken, Clock, Error, JobGroup, Result, catch};
+use tidemill_core::{CancelToken, Clock, Error, JobGroup, JobScope, Result, catch};
 
 use super::batch::{Now, RunningBatch};
 use super::clock::{BatchClock, BlockClock, Deadline};
@@ -97,15 +97,18 @@ impl Driver {
         let mut threads = Vec::new();
         let group = JobGroup::new();
         let (for_generator, answers) = (Arc::clone(&graph), events.clone());
-        let in_group = group.clone();
+        // Jobs are marked as this thread's are now, but end with the stream. They come every batch:
+        // a progress bar would flicker.
+        let scope = JobScope::current().in_group(&group).quiet();
+        let for_jobs = scope.clone();
         threads.push(spawn("stream-generator".to_owned(), move || {
-            in_group.run(|| generate(&for_generator, &times, &answers));
+            generate(&for_generator, &times, &answers, &scope);
         })?);
         for n in 0..env.settings.concurrent_jobs {
             let (queue, answers) = (Arc::clone(&job_queue), events.clone());
-            let (abandon, in_group) = (abandon.clone(), group.clone());
+            let (abandon, scope) = (abandon.clone(), for_jobs.clone());
             threads.push(spawn(format!("stream-job-{n}"), move || {
-                in_group.run(|| work(&queue, &answers, &abandon));
+                work(&queue, &answers, &abandon, &scope);
             })?);
         }
         start_inputs(&graph, &env)?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use parking_lot::Mutex;
-use tidemill_core::{CancelToken, Error, Result, catch};
+use tidemill_core::{CancelToken, Error, JobScope, Result, catch};
 
 use super::driver::Event;
 use crate::dstream::node::{Batch, Job};
@@ -20,22 +20,22 @@ pub(crate) struct Generated {
     pub(crate) jobs: Result<Vec<(usize, Job)>>,
 }
 
-/// Generates batches, one after the other.
-pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Event>) {
+/// Generates batches, one after the other. Jobs that this takes are marked with `scope`.
+pub(crate) fn generate(
+    graph: &Graph,
+    times: &Receiver<Time>,
+    events: &Sender<Event>,
+    scope: &JobScope,
+) {
     for time in times {
         for input in &graph.inputs {
             input.allocate(time);
         }
         let batch = Batch::new(time);
-        let jobs = catch(|| {
-            let mut jobs = Vec::new();
-            for (output, id) in graph.outputs.iter().zip(0..) {
-                if let Some(job) = output.generate(&batch)? {
-                    jobs.push((id, job));
-                }
-            }
-            Ok(jobs)
-        });
+        let scope = scope
+            .clone()
+            .described(format!("Streaming job from the generation of batch {time}"));
+        let jobs = catch(|| scope.run(|| generate_jobs(graph, &batch)));
         let generated = Generated {
             time,
             inputs: batch.inputs(),
@@ -47,6 +47,16 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
     }
 }
 
+fn generate_jobs(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
+    let mut jobs = Vec::new();
+    for (output, id) in graph.outputs.iter().zip(0..) {
+        if let Some(job) = output.generate(batch)? {
+            jobs.push((id, job));
+        }
+    }
+    Ok(jobs)
+}
+
 /// One job of one batch.
 pub(crate) struct QueuedJob {
     pub(crate) time: Time,
@@ -54,11 +64,13 @@ pub(crate) struct QueuedJob {
     pub(crate) job: Job,
 }
 
-/// Runs jobs, in the order they come, until there are no more or they are abandoned.
+/// Runs jobs, in the order they come, until there are no more or they are abandoned. Jobs of the
+/// core that they start are marked with `scope`.
 pub(crate) fn work(
     jobs: &Mutex<Receiver<QueuedJob>>,
     events: &Sender<Event>,
     abandon: &CancelToken,
+    scope: &JobScope,
 ) {
     loop {
         let next = jobs.lock().recv();
@@ -71,7 +83,10 @@ pub(crate) fn work(
         if events.send(Event::JobStarted { time, output }).is_err() {
             return;
         }
-        let result = catch(job);
+        let scope = scope.clone().described(format!(
+            "Streaming job from output {output} of batch {time}"
+        ));
+        let result = catch(|| scope.run(job));
         if events
             .send(Event::JobEnded {
                 time,
