@@ -217,6 +217,14 @@ impl TaskContext {
         })
     }
 
+    /// Unwinds to the task's edge once the job was cancelled.
+    #[inline]
+    pub(crate) fn abort_if_cancelled(&self) {
+        if self.inner.cancel.is_cancelled() {
+            abort_task(cancelled());
+        }
+    }
+
     /// # Errors
     /// `Cancelled` once the job was cancelled.
     pub fn check(&self) -> Result<()> {

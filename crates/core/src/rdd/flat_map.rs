@@ -98,6 +98,8 @@ where
             records,
             inner: None,
             node: self,
+            unchecked: 0,
+            task: task.clone(),
         }))
     }
 }
@@ -108,7 +110,14 @@ struct Flattened<T, I: IntoIterator, M> {
     records: PartitionIter<T>,
     inner: Option<I::IntoIter>,
     node: Arc<FlatMap<T, I, M>>,
+    /// Records given since the task's cancellation was looked at.
+    unchecked: u32,
+    task: TaskContext,
 }
+
+/// A source looks at the task's cancellation at each record. What comes of one record may be
+/// endless, so it is looked at here too, seldom enough to cost nothing.
+const MAX_UNCHECKED: u32 = 1 << 10;
 
 impl<T, I: IntoIterator, M: Function<T, Output = I>> Iterator for Flattened<T, I, M> {
     type Item = I::Item;
@@ -120,6 +129,11 @@ impl<T, I: IntoIterator, M: Function<T, Output = I>> Iterator for Flattened<T, I
             if let Some(inner) = &mut self.inner
                 && let Some(record) = operator.call(|| inner.next())
             {
+                self.unchecked += 1;
+                if self.unchecked >= MAX_UNCHECKED {
+                    self.unchecked = 0;
+                    self.task.abort_if_cancelled();
+                }
                 return Some(record);
             }
             let record = self.records.next()?;

@@ -26,6 +26,8 @@ pub(super) struct JobState {
     may_lose: bool,
     progress: Mutex<Progress>,
     result_bytes: AtomicU64,
+    /// Before any task could run; 0 if attempts are not watched.
+    begun_ms: i64,
     news: Condvar,
     /// Woken when the job is over, if attempts are watched.
     over: Waiter,
@@ -86,6 +88,10 @@ impl JobState {
             may_lose,
             progress: Mutex::new(progress),
             result_bytes: AtomicU64::new(0),
+            begun_ms: match plan.rules.are_watched() {
+                true => plan.clock.now_ms(),
+                false => 0,
+            },
             news: Condvar::new(),
             over: Waiter::new(),
         }
@@ -323,7 +329,7 @@ impl JobState {
             let interval_ms = i64::try_from(interval.as_millis())
                 .unwrap_or(i64::MAX)
                 .max(1);
-            let mut next_ms = clock.now_ms().saturating_add(interval_ms);
+            let mut next_ms = self.begun_ms.saturating_add(interval_ms);
             while clock.wait_until(next_ms, &self.over) {
                 submit(self.look_after());
                 next_ms = next_ms.saturating_add(interval_ms).max(clock.now_ms());

@@ -98,6 +98,7 @@ type SetKey = (u64, usize);
 #[derive(Debug)]
 pub(super) struct FairQueue<T> {
     pools: BTreeMap<Arc<str>, PoolQueue<T>>,
+    num_served: u64,
 }
 
 #[derive(Debug)]
@@ -105,12 +106,14 @@ struct PoolQueue<T> {
     pool: Arc<Pool>,
     running: usize,
     num_waiting: usize,
+    last_served: u64,
     sets: BTreeMap<SetKey, TaskSet<T>>,
 }
 
 #[derive(Debug)]
 struct TaskSet<T> {
     running: usize,
+    last_served: u64,
     waiting: std::collections::VecDeque<T>,
 }
 
@@ -118,6 +121,7 @@ impl<T> Default for FairQueue<T> {
     fn default() -> Self {
         Self {
             pools: BTreeMap::new(),
+            num_served: 0,
         }
     }
 }
@@ -131,11 +135,13 @@ impl<T> FairQueue<T> {
                 pool: Arc::clone(pool),
                 running: 0,
                 num_waiting: 0,
+                last_served: 0,
                 sets: BTreeMap::new(),
             });
         queue.num_waiting += 1;
         let set = queue.sets.entry(set).or_insert_with(|| TaskSet {
             running: 0,
+            last_served: 0,
             waiting: std::collections::VecDeque::new(),
         });
         set.waiting.push_back(task);
@@ -144,10 +150,18 @@ impl<T> FairQueue<T> {
     /// The task that goes next, and what to give back when it ends.
     pub(super) fn pop(&mut self) -> Option<(Share, T)> {
         let waiting = self.pools.values_mut().filter(|pool| pool.num_waiting > 0);
-        // `min_by` keeps the first of equals: the pools are walked by name.
-        let pool = waiting.min_by(|a, b| fairest(a.standing(), b.standing()))?;
+        // Among equals the one that was served longest ago: with a single slot all are equal each
+        // time, and Spark's rule, the first by name, would starve the others. `min_by` keeps the
+        // first of those that were never served, and the pools are walked by name.
+        let pool = waiting.min_by(|a, b| {
+            let fair = fairest(a.standing(), b.standing());
+            fair.then(a.last_served.cmp(&b.last_served))
+        })?;
+        self.num_served += 1;
+        pool.last_served = self.num_served;
         let (key, set) = pool.next_set()?;
         let task = set.waiting.pop_front()?;
+        set.last_served = self.num_served;
         set.running += 1;
         pool.running += 1;
         pool.num_waiting -= 1;
@@ -203,8 +217,8 @@ impl<T> PoolQueue<T> {
         let mut sets = waiting.map(|(key, set)| (*key, set));
         match mode {
             SchedulingMode::Fifo => sets.next(),
-            // Stages have no weights: the fewest running tasks, the older job among equals.
-            SchedulingMode::Fair => sets.min_by_key(|(_, set)| set.running),
+            // Stages have no weights.
+            SchedulingMode::Fair => sets.min_by_key(|(_, set)| (set.running, set.last_served)),
         }
     }
 }
@@ -282,6 +296,23 @@ mod tests {
         let (a, b, c) = ((0, 0), (1, 0), (1, 1));
         assert_eq!(order(SchedulingMode::Fifo), [a, a, b, b, c, c]);
         assert_eq!(order(SchedulingMode::Fair), [a, b, c, a, b, c]);
+    }
+
+    // C-217
+    #[test]
+    fn pools_take_turns_in_a_single_slot() {
+        let mut queue = FairQueue::default();
+        for (job, name) in ["a", "b", "a", "b", "b"].into_iter().enumerate() {
+            let pool = Arc::new(Pool::new(name).mode(SchedulingMode::Fair));
+            queue.push(&pool, (job as u64, 0), (name, job));
+            queue.push(&pool, (job as u64, 0), (name, job));
+        }
+        let mut order = Vec::new();
+        while let Some((share, (name, job))) = queue.pop() {
+            order.push(format!("{name}{job}"));
+            queue.release(&share);
+        }
+        assert_eq!(order.join(" "), "a0 b1 a2 b3 a0 b4 a2 b1 b3 b4");
     }
 
     #[test]

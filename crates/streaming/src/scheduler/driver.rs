@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tidemill_core::scheduler::ServiceHandle;
-use tidemill_core::{CancelToken, Clock, Error, JobGroup, Result, catch};
+use tidemill_core::{CancelToken, Clock, Error, JobGroup, JobScope, Result, catch};
 
 use super::batch::{Now, RunningBatch};
 use super::clock::{BatchClock, BlockClock, Deadline};
@@ -100,18 +100,19 @@ impl Driver {
         let mut threads = Vec::new();
         let group = JobGroup::new();
         let (for_generator, answers) = (Arc::clone(&graph), events.clone());
-        let in_group = group.clone();
+        // Jobs are marked as this thread's are now, but end with the stream. They come every batch:
+        // a progress bar would flicker.
+        let scope = JobScope::current().in_group(&group).quiet();
+        let for_jobs = scope.clone();
         threads.push(StreamThread::spawn("stream-generator", move |busy| {
-            in_group.run(|| generate(&for_generator, &times, &answers, busy));
+            generate(&for_generator, &times, &answers, busy, &scope);
         })?);
         for n in 0..env.settings.concurrent_jobs {
             let (queue, answers) = (Arc::clone(&job_queue), events.clone());
-            let (abandon, in_group) = (abandon.clone(), group.clone());
+            let (abandon, scope) = (abandon.clone(), for_jobs.clone());
             threads.push(StreamThread::spawn(
                 &format!("stream-job-{n}"),
-                move |busy| {
-                    in_group.run(|| work(&queue, &answers, &abandon, busy));
-                },
+                move |busy| work(&queue, &answers, &abandon, busy, &scope),
             )?);
         }
         start_inputs(&graph, &env)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use parking_lot::Mutex;
-use tidemill_core::{CancelToken, Result, catch};
+use tidemill_core::{CancelToken, JobScope, Result, catch};
 
 use super::driver::Event;
 use super::threads::{Busy, Work};
@@ -20,41 +20,52 @@ pub(crate) struct Generated {
     pub(crate) jobs: Result<Vec<(usize, Job)>>,
 }
 
-/// Generates batches, one after the other.
-pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Event>, busy: &Busy) {
+/// Generates batches, one after the other. Jobs that this takes are marked with `scope`.
+pub(crate) fn generate(
+    graph: &Graph,
+    times: &Receiver<Time>,
+    events: &Sender<Event>,
+    busy: &Busy,
+    scope: &JobScope,
+) {
     for time in times {
-        let generated = busy.with(Work::Generation(time), || generate_one(graph, time));
+        let scope = scope
+            .clone()
+            .described(format!("Streaming job from the generation of batch {time}"));
+        let generated = busy.with(Work::Generation(time), || generate_one(graph, time, &scope));
         if events.send(Event::Generated(generated)).is_err() {
             return;
         }
     }
 }
 
-fn generate_one(graph: &Graph, time: Time) -> Generated {
+fn generate_one(graph: &Graph, time: Time, scope: &JobScope) -> Generated {
     for input in &graph.inputs {
         input.allocate(time);
     }
     let batch = Batch::new(time);
-    let jobs = catch(|| {
-        // Also those that no output needs now: a window that comes later reads back to this
-        // batch, and its records are this batch's.
-        for source in graph.sources() {
-            source.touch(&batch)?;
-        }
-        let mut jobs = Vec::new();
-        for (output, id) in graph.outputs.iter().zip(0..) {
-            if let Some(job) = output.generate(&batch)? {
-                jobs.push((id, job));
-            }
-        }
-        Ok(jobs)
-    });
+    let jobs = catch(|| scope.run(|| generate_jobs(graph, &batch)));
     graph.mark_generated(time);
     Generated {
         time,
         inputs: batch.inputs(),
         jobs,
     }
+}
+
+fn generate_jobs(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
+    // Also those that no output needs now: a window that comes later reads back to this
+    // batch, and its records are this batch's.
+    for source in graph.sources() {
+        source.touch(batch)?;
+    }
+    let mut jobs = Vec::new();
+    for (output, id) in graph.outputs.iter().zip(0..) {
+        if let Some(job) = output.generate(batch)? {
+            jobs.push((id, job));
+        }
+    }
+    Ok(jobs)
 }
 
 /// One job of one batch.
@@ -64,12 +75,14 @@ pub(crate) struct QueuedJob {
     pub(crate) job: Job,
 }
 
-/// Runs jobs, in the order they come, until there are no more or they are abandoned.
+/// Runs jobs, in the order they come, until there are no more or they are abandoned. Jobs of the
+/// core that they start are marked with `scope`.
 pub(crate) fn work(
     jobs: &Mutex<Receiver<QueuedJob>>,
     events: &Sender<Event>,
     abandon: &CancelToken,
     busy: &Busy,
+    scope: &JobScope,
 ) {
     loop {
         let next = jobs.lock().recv();
@@ -82,7 +95,10 @@ pub(crate) fn work(
         if events.send(Event::JobStarted { time, output }).is_err() {
             return;
         }
-        let result = busy.with(Work::Output(time, output), || catch(job));
+        let scope = scope.clone().described(format!(
+            "Streaming job from output {output} of batch {time}"
+        ));
+        let result = busy.with(Work::Output(time, output), || catch(|| scope.run(job)));
         if events
             .send(Event::JobEnded {
                 time,

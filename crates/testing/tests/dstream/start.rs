@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tidemill_core::{Context, ErrorKind, ManualClock};
+use tidemill_core::{Context, ErrorKind, JobGroup, JobScope, ManualClock};
 use tidemill_streaming::{QueueMode, RddQueue, Stop, StreamSettings, StreamingContext, Time};
 
 use crate::support::{BATCH, Bench, Case, Outcome, collect, driver_case, gate, local_case, take};
@@ -40,6 +40,11 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case("a_stop_leaves_the_jobs_of_others_alone", jobs_of_others),
         // S-057
         local_case("remember_is_set_once", remember_once),
+        // S-035, S-036
+        local_case(
+            "jobs_of_a_stream_are_marked_as_its_starter_was",
+            scope_of_jobs,
+        ),
     ]
 }
 
@@ -311,6 +316,37 @@ fn jobs_of_others(bench: &Bench) -> Outcome {
     })?;
     assert!(rows.try_recv().is_err());
     Ok(())
+}
+
+fn scope_of_jobs(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (sender, scopes) = std::sync::mpsc::channel();
+    let stream = program.queue(vec![vec![1], vec![2]]);
+    stream.for_each_rdd(move |rdd, _| {
+        rdd.count()?;
+        sender.send(JobScope::current()).unwrap();
+        Ok(())
+    });
+    let mine = JobScope::current().property("key", "value1");
+    let mine = mine.in_group(&JobGroup::named("mine"));
+    let live = mine.tag("t")?.run(|| {
+        let live = program.start();
+        let unchanged = JobScope::current();
+        assert_eq!(unchanged.group().and_then(JobGroup::id), Some("mine"));
+        assert_eq!(unchanged.description(), None);
+        let changed = unchanged.property("key", "value2").without_tags();
+        changed.run(|| live.advance());
+        live
+    });
+    let scope = take(&scopes);
+    assert_eq!(scope.property_of("key"), Some("value1"));
+    assert!(scope.tags().eq(["t"]));
+    assert_eq!(scope.group().and_then(JobGroup::id), None);
+    let job = live.ctx.status().job(0).unwrap();
+    assert_eq!((job.group, job.tags), (None, vec!["t".to_owned()]));
+    let description = "Streaming job from output 0 of batch 1000 ms";
+    assert_eq!(job.description.as_deref(), Some(description));
+    live.running.stop(Stop::now())
 }
 
 fn remember_once(bench: &Bench) -> Outcome {

@@ -1,9 +1,8 @@
 //! Stages, long lineages, jobs beside one another, the end of a context.
 
-use std::os::unix::net::{UnixListener, UnixStream};
-
 use tidemill_core::{Clock, Context, ErrorKind, HashPartitioner, PairRdd, SystemClock};
 
+use crate::gate::{Gate, knock};
 use crate::support::{Bench, Case, Outcome, case, sorted};
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -25,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         // C-021
         case("a_stopped_context_refuses_jobs", stopped),
         case("cancelled_jobs_end_and_the_context_lives", cancelled),
+        case("an_endless_flat_map_of_one_record_is_cancelled", endless),
     ]
 }
 
@@ -158,22 +158,17 @@ fn stopped(bench: &Bench) -> Outcome {
 
 fn cancelled(bench: &Bench) -> Outcome {
     let ctx = bench.ctx();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("running.sock");
-    let running = UnixListener::bind(&path).unwrap();
+    let gate = Gate::new();
     // Longer than any test: it knocks when it runs, wherever it runs.
-    let endless = ctx
-        .range(0..i64::MAX)
-        .with(path.display().to_string())
-        .map(|path, x| {
-            if x == 0 {
-                drop(UnixStream::connect(path));
-            }
-            x
-        });
+    let endless = ctx.range(0..i64::MAX).with(gate.path()).map(|path, x| {
+        if x == 0 {
+            knock(path);
+        }
+        x
+    });
     std::thread::scope(|scope| {
         let job = scope.spawn(|| endless.count());
-        running.accept().unwrap();
+        drop(gate.next());
         ctx.cancel_all_jobs();
         assert_eq!(
             job.join().unwrap().unwrap_err().kind(),
@@ -181,5 +176,23 @@ fn cancelled(bench: &Bench) -> Outcome {
         );
     });
     assert_eq!(ctx.range(0..10).count()?, 10);
+    Ok(())
+}
+
+fn endless(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let gate = Gate::new();
+    let one = ctx.parallelize_into([7_u64], 1)?.with(gate.path());
+    let endless = one.flat_map(|path, x| {
+        knock(path);
+        std::iter::repeat(x)
+    });
+    std::thread::scope(|scope| {
+        let job = scope.spawn(|| endless.count());
+        drop(gate.next());
+        ctx.cancel_all_jobs();
+        let error = job.join().unwrap().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Cancelled);
+    });
     Ok(())
 }

@@ -11,15 +11,20 @@ mod actions;
 mod checkpoints;
 mod failures;
 mod files;
+mod gate;
+mod groups;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod jobs;
+mod listeners;
 mod narrow;
 mod pairs;
 mod saving;
+mod scheduling;
 mod shared;
 mod sorting;
 mod sources;
+mod speculation;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -39,6 +44,10 @@ fn main() {
         checkpoints::cases(),
         shared::cases(),
         jobs::cases(),
+        groups::cases(),
+        listeners::cases(),
+        scheduling::cases(),
+        speculation::cases(),
         failures::cases(),
         travel::cases(),
     ];

@@ -1,0 +1,246 @@
+//! Second attempts at slow tasks, and attempts that take too long.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tidemill_core::{
+    Context, ErrorKind, JobEvent, ManualClock, Master, PairRdd, Rdd, Speculation, TaskId,
+    TaskOutcome,
+};
+
+use crate::gate::{Gate, pass};
+use crate::support::{Bench, Case, Outcome, Tally, case, count_in, sorted};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        // C-216
+        case("without_speculation_a_task_has_one_attempt", off),
+        // C-216
+        case("the_faster_of_two_attempts_counts", twins),
+        // C-216
+        case("the_twin_of_a_map_task_fills_its_buckets", map_twins),
+        case("a_stage_of_one_task_has_no_twin", single),
+        case("an_attempt_that_takes_too_long_is_tried_again", timeout),
+        case("a_task_that_always_takes_too_long_fails_its_job", timeouts),
+    ]
+}
+
+const NUM_TASKS: usize = 4;
+
+/// A context whose time stands still until it is told, and its events.
+struct Stage {
+    ctx: Context,
+    clock: ManualClock,
+    events: Receiver<JobEvent>,
+    gate: Gate,
+    tally: Tally,
+}
+
+impl Stage {
+    fn new(
+        bench: &Bench,
+        set: impl FnOnce(tidemill_core::ContextBuilder) -> tidemill_core::ContextBuilder,
+    ) -> Result<Self, tidemill_core::Error> {
+        let clock = ManualClock::new(0);
+        let (sender, events) = channel();
+        let sender = Mutex::new(sender);
+        let builder = bench.backend().builder(2)?.clock(Arc::new(clock.clone()));
+        let builder = builder.listener(Arc::new(move |event: &JobEvent| {
+            let _ = sender.lock().send(event.clone());
+        }));
+        let ctx = set(builder).build()?;
+        Ok(Self {
+            ctx,
+            clock,
+            events,
+            gate: Gate::new(),
+            tally: Tally::new(),
+        })
+    }
+
+    /// Numbers in four partitions. The first attempts at the partition of 0 wait at the gate, so
+    /// many of them; all others run through.
+    fn numbers(&self, num_held: u64) -> Rdd<i32> {
+        let numbers = self
+            .ctx
+            .parallelize_into(0..NUM_TASKS as i32, NUM_TASKS)
+            .unwrap();
+        let along = (self.gate.path(), self.tally.path(), num_held);
+        numbers.with(along).map(|(gate, tally, num_held), x| {
+            if x == 0 && count_in(tally) < *num_held {
+                pass(gate);
+            }
+            x
+        })
+    }
+
+    /// Waits until so many tasks have succeeded; returns how all ended that did meanwhile.
+    fn wait_for_successes(&self, num: usize) -> Vec<(TaskId, TaskOutcome)> {
+        let mut ended = Vec::new();
+        let mut missing = num;
+        while missing > 0 {
+            if let JobEvent::TaskEnded { task, outcome, .. } = self.events.recv().unwrap() {
+                missing -= usize::from(matches!(outcome, TaskOutcome::Succeeded));
+                ended.push((task, outcome));
+            }
+        }
+        ended
+    }
+}
+
+/// Faults of a backend make attempts of their own, which would be mistaken for twins.
+fn is_faulty(bench: &Bench) -> bool {
+    !bench.is_exact()
+}
+
+fn off(bench: &Bench) -> Outcome {
+    let stage = Stage::new(bench, |builder| builder)?;
+    let numbers = stage.numbers(1);
+    std::thread::scope(|threads| {
+        let job = threads.spawn(|| numbers.collect());
+        let held = stage.gate.next();
+        stage.wait_for_successes(NUM_TASKS - 1);
+        stage.clock.advance(Duration::from_secs(3_600));
+        drop(held);
+        assert_eq!(job.join().unwrap()?, [0, 1, 2, 3]);
+        Ok::<_, tidemill_core::Error>(())
+    })?;
+    assert!(stage.tally.count() == 1 || is_faulty(bench));
+    Ok(())
+}
+
+fn speculative(builder: tidemill_core::ContextBuilder) -> tidemill_core::ContextBuilder {
+    builder.speculation(Speculation {
+        quantile: 0.75,
+        ..Speculation::default()
+    })
+}
+
+/// Runs `action`, whose task of number 0 is held up, until its twin has won.
+fn with_twin<R: Send>(
+    stage: &Stage,
+    action: impl FnOnce() -> Result<R, tidemill_core::Error> + Send,
+) -> Result<R, tidemill_core::Error> {
+    std::thread::scope(|threads| {
+        let job = threads.spawn(action);
+        let held = stage.gate.next();
+        stage.wait_for_successes(NUM_TASKS - 1);
+        // The others took no time at all: the task is slow after the least time, 100 ms, at which
+        // it is not looked at for the first time.
+        stage.clock.advance(Duration::from_millis(250));
+        let result = job.join().unwrap();
+        // The loser could not hold up the job. It may end now.
+        drop(held);
+        result
+    })
+}
+
+fn twins(bench: &Bench) -> Outcome {
+    if is_faulty(bench) {
+        return Ok(());
+    }
+    let stage = Stage::new(bench, speculative)?;
+    let numbers = stage.numbers(1);
+    assert_eq!(with_twin(&stage, || numbers.collect())?, [0, 1, 2, 3]);
+    stage.ctx.flush_listeners();
+    let mut ends = Vec::new();
+    for event in stage.events.try_iter() {
+        if let JobEvent::TaskEnded { task, outcome, .. } = event {
+            ends.push((task.split, task.attempt, format!("{outcome:?}")));
+        }
+    }
+    let expected = [
+        (0, 0, "Superseded".to_owned()),
+        (0, 1, "Succeeded".to_owned()),
+    ];
+    assert_eq!(sorted(ends), expected);
+    assert_eq!(stage.tally.count(), 2);
+    let info = stage.ctx.status().job(0).unwrap().stages.remove(0);
+    assert_eq!((info.num_completed_tasks, info.num_failed_tasks), (4, 0));
+    assert_eq!(info.num_active_tasks, 0);
+    Ok(())
+}
+
+fn map_twins(bench: &Bench) -> Outcome {
+    if is_faulty(bench) {
+        return Ok(());
+    }
+    let stage = Stage::new(bench, speculative)?;
+    let sums = stage
+        .numbers(1)
+        .map(|x| (x % 2, x))
+        .reduce_by_key(|a, b| a + b);
+    let result = with_twin(&stage, || sums.collect())?;
+    assert_eq!(sorted(result), [(0, 2), (1, 4)]);
+    // Read again, also after the loser has ended.
+    assert_eq!(sorted(sums.collect()?), [(0, 2), (1, 4)]);
+    Ok(())
+}
+
+fn single(bench: &Bench) -> Outcome {
+    let stage = Stage::new(bench, speculative)?;
+    let number = stage.numbers(1).coalesce(1)?;
+    std::thread::scope(|threads| {
+        let job = threads.spawn(|| number.collect());
+        let held = stage.gate.next();
+        stage.clock.advance(Duration::from_secs(3_600));
+        drop(held);
+        assert_eq!(job.join().unwrap()?, [0, 1, 2, 3]);
+        Ok::<_, tidemill_core::Error>(())
+    })?;
+    assert!(stage.tally.count() == 1 || is_faulty(bench));
+    Ok(())
+}
+
+fn timeout(bench: &Bench) -> Outcome {
+    if is_faulty(bench) {
+        return Ok(());
+    }
+    let master: Master = "local[2,2]".parse()?;
+    let limit = Duration::from_secs(60);
+    let stage = Stage::new(bench, |builder| builder.master(master).task_timeout(limit))?;
+    let numbers = stage.numbers(1);
+    let held = std::thread::scope(|threads| {
+        let job = threads.spawn(|| numbers.collect());
+        let held = stage.gate.next();
+        stage.wait_for_successes(NUM_TASKS - 1);
+        stage.clock.advance(limit + Duration::from_millis(1));
+        assert_eq!(job.join().unwrap()?, [0, 1, 2, 3]);
+        Ok::<_, tidemill_core::Error>(held)
+    })?;
+    assert_eq!(stage.tally.count(), 2);
+    let info = stage.ctx.status().job(0).unwrap().stages.remove(0);
+    assert_eq!((info.num_completed_tasks, info.num_failed_tasks), (4, 1));
+    drop(held);
+    Ok(())
+}
+
+fn timeouts(bench: &Bench) -> Outcome {
+    if is_faulty(bench) {
+        return Ok(());
+    }
+    let limit = Duration::from_secs(1);
+    let stage = Stage::new(bench, |builder| {
+        builder.master(Master::local(2)).task_timeout(limit)
+    })?;
+    let numbers = stage.numbers(u64::MAX);
+    let held = std::thread::scope(|threads| {
+        let job = threads.spawn(|| numbers.collect());
+        let held = stage.gate.next();
+        stage.wait_for_successes(NUM_TASKS - 1);
+        stage.clock.advance(limit + limit);
+        let error = job.join().unwrap().unwrap_err();
+        assert_eq!(
+            (error.kind(), error.fact("ran_ms")),
+            (ErrorKind::User, Some("2000"))
+        );
+        assert!(error.report().contains("task_timeout"), "{error}");
+        held
+    });
+    // The context goes on in its other slot, and in both when the attempt has ended.
+    assert_eq!(stage.ctx.range(0..10).count()?, 10);
+    drop(held);
+    Ok(())
+}
