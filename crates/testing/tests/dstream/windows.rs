@@ -45,6 +45,7 @@ pub(crate) fn cases() -> Vec<Case> {
         driver_case("what_follows_a_window_slides_with_it", children),
         driver_case("windows_of_one_slide_can_be_joined", joined),
         driver_case("windows_of_windows_reach_further_back", nested),
+        driver_case("a_bad_record_fails_the_windows_it_is_in", bad_record),
         driver_case("a_batch_without_rdd_leaves_a_hole_in_the_window", holes),
         driver_case("an_output_of_a_window_has_a_job_each_slide", jobs),
     ]
@@ -571,5 +572,29 @@ fn jobs(bench: &Bench) -> Outcome {
     assert_eq!((take(&rows), take(&rows)), (vec![1], vec![1]));
     let (first, second) = (live.completed(), live.completed());
     assert_eq!((first.time.as_ms(), second.time.as_ms()), (3_000, 6_000));
+    Ok(())
+}
+
+fn bad_record(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let values = [1, 1, 13, 1, 1, 1, 1, 1, 1].map(|value| vec![("a".to_owned(), value)]);
+    let pairs = program.queue(values.to_vec());
+    let line = line!() + 1;
+    let sums = pairs.reduce_by_key_and_window(batches(4), |a, b| {
+        assert!(a != 13 && b != 13, "unlucky");
+        a + b
+    });
+    let rows = collect(&sums);
+    let live = program.start();
+    let failed: Vec<usize> = (0..9).map(|_| live.tick().num_failed).collect();
+    assert_eq!(failed, [0, 0, 1, 1, 1, 1, 0, 0, 0]);
+    let sums: Vec<i32> = rows.try_iter().map(|row| row[0].1).collect();
+    assert_eq!(sums, [1, 2, 4, 4, 4]);
+    let report = live.running.await_termination().unwrap_err().report();
+    let place = format!("reduce_by_key_and_window at {}:{line}", file!());
+    assert!(
+        report.contains(&place) && report.contains("unlucky"),
+        "{report}"
+    );
     Ok(())
 }
