@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, interval, startup, task_launch, window, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -79,6 +79,8 @@ enum Workload {
     Startup,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
+    /// Reduced windows of 300 s beside those of 10 s: what a batch takes
+    Window,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -104,6 +106,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
+        Workload::Window => window::measure(size.rounds)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {
             return print(arguments, &interval::measure(5, seconds, true)?);

@@ -17,21 +17,28 @@ mod inputs;
 mod joins;
 mod lifecycle;
 mod listeners;
+mod misuse;
 mod operators;
 mod outputs;
+mod random;
 mod receivers;
 mod scheduling;
+mod slices;
 mod socket;
 mod socket_faults;
 mod start;
 mod stopping;
 mod support;
+mod windows;
 
 fn main() {
     tidemill_core::init();
     let cases = [
         operators::cases(),
         joins::cases(),
+        windows::cases(),
+        slices::cases(),
+        misuse::cases(),
         inputs::cases(),
         outputs::cases(),
         graph::cases(),
