@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, files, interval, startup, task_launch, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -79,6 +79,8 @@ enum Workload {
     Startup,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
+    /// A folder of 100,000 files with ten new ones a batch
+    Files,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -104,6 +106,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
+        Workload::Files => files::measure(size.rounds)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {
             return print(arguments, &interval::measure(5, seconds, true)?);

@@ -37,9 +37,10 @@ mod settings;
 mod time;
 
 pub use context::StreamingContext;
-pub use dstream::{BoxError, DStream, DStreamWith, PairDStream};
+pub use dstream::{BoxError, DStream, DStreamWith, PairDStream, rdd_to_file_name};
 pub use input::{
-    InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
+    FileFilter, FileReader, FileStreamOptions, InputSource, OffsetRange, OffsetReader,
+    OffsetSource, QueueMode, RawSocketOptions, RddQueue, SeededSource,
 };
 pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, StreamListener};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};

@@ -5,6 +5,7 @@ pub(crate) mod node;
 mod pair;
 mod per_batch;
 mod print;
+mod save;
 mod with;
 
 use std::error::Error as StdError;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use pair::PairDStream;
+pub use save::rdd_to_file_name;
 pub use with::DStreamWith;
 
 use tidemill_core::combine::Reduce;
@@ -38,7 +40,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// | `union`, `transform`, `transform_with` | as given | narrow, or what the function does |
 /// | `count`, `reduce`, `count_by_value`, `repartition` | per batch | one shuffle |
 /// | [`PairDStream`]: `reduce_by_key`, `group_by_key`, joins, … | per batch | one shuffle |
-/// | `print`, `for_each_rdd` | outputs | one job a batch |
+/// | `print`, `for_each_rdd`, `save_as_text_files` | outputs | one job a batch |
 #[must_use = "a stream does nothing until an output needs it"]
 pub struct DStream<T: 'static> {
     shared: Arc<Shared>,

@@ -8,8 +8,10 @@
     reason = "a test says what it expects by panicking"
 )]
 
+mod constant;
 mod failures;
 mod feed;
+mod file_streams;
 mod graph;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -19,7 +21,9 @@ mod lifecycle;
 mod listeners;
 mod operators;
 mod outputs;
+mod raw_socket;
 mod receivers;
+mod saving;
 mod scheduling;
 mod socket;
 mod socket_faults;
@@ -33,7 +37,11 @@ fn main() {
         operators::cases(),
         joins::cases(),
         inputs::cases(),
+        constant::cases(),
+        file_streams::cases(),
+        raw_socket::cases(),
         outputs::cases(),
+        saving::cases(),
         graph::cases(),
         scheduling::cases(),
         start::cases(),
