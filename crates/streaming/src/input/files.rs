@@ -475,8 +475,10 @@ impl<F: FileFormat> StreamNode<F::Item> for FileInput<F> {
             num_records: 0,
             description: description(&files),
         });
-        for file in files.iter().filter(|file| file.size_bytes == 0) {
-            tracing::warn!(path = %file.path.display(), batch_time = %time, "file has no data in it");
+        let mut empty = files.iter().filter(|file| file.size_bytes == 0);
+        if let Some(first) = empty.next() {
+            let (path, others) = (first.path.display(), empty.count());
+            tracing::warn!(%path, others, batch_time = %time, "file has no data in it");
         }
         let options = FileOptions {
             ignore_missing_files: self.options.ignore_missing_files,
@@ -514,5 +516,32 @@ impl<F: FileFormat> StreamNode<F::Item> for FileInput<F> {
             }
         };
         check().map_err(|error| error.with("operator", operator))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S-077
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_an_error() {
+        let nothing = |_: &Path| -> bool { panic!("nothing to show") };
+        for path in ["Cargo.toml", "/no/such/folder"] {
+            assert!(list(Path::new(path), &nothing, &mut |_, _| ()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_description_names_so_many_files_and_counts_the_rest() {
+        let file = |number: usize| FoundFile {
+            path: format!("/a/{number}").into(),
+            size_bytes: 1,
+        };
+        let described =
+            |num_files: usize| description(&(0..num_files).map(file).collect::<Vec<_>>());
+        assert_eq!(described(2), "/a/0\n/a/1");
+        assert_eq!(described(1_000).lines().count(), 1_000);
+        assert!(described(1_001).ends_with("/a/999\nand 1 more"));
     }
 }
