@@ -166,7 +166,9 @@ impl FileLines {
         let mut file = File::open(&split.path).map_err(failed)?;
         // From one byte before the start: a line that begins exactly there is ours.
         let at = split.start.saturating_sub(1);
-        file.seek(SeekFrom::Start(at)).map_err(failed)?;
+        if at > 0 {
+            file.seek(SeekFrom::Start(at)).map_err(failed)?;
+        }
         let (reader, end) = match coding {
             Coding::Plain => (coding.unpack(file), split.end),
             // Nobody knows how much is in it.
