@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, window, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, files, interval, startup, task_launch, window, wordcount,
+    wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -81,6 +82,8 @@ enum Workload {
     CoreWordcount,
     /// Reduced windows of 300 s beside those of 10 s: what a batch takes
     Window,
+    /// A folder of 100,000 files with ten new ones a batch
+    Files,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -107,6 +110,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Window => window::measure(size.rounds)?,
+        Workload::Files => files::measure(size.rounds)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {
             return print(arguments, &interval::measure(5, seconds, true)?);

@@ -115,35 +115,37 @@ pub(crate) fn find_files(list: &str, options: &FileOptions) -> Result<Vec<FoundF
         } else {
             vec![absolute(plain.as_ref())?]
         };
-        let found = if matches.is_empty() {
-            Err(missing(plain))
-        } else {
-            matches
-                .into_iter()
-                .try_for_each(|path| add(path, options, &mut files))
-                .map_err(|e| match e {
-                    NotAdded::Missing(e) => missing(plain).caused_by(e),
-                    NotAdded::Other(e) => e,
-                })
-        };
-        match found {
-            Err(error) if options.ignore_missing_files && error.kind() == ErrorKind::Invalid => {
-                tracing::warn!(error = %error.report(), "input path is passed over");
+        let mut is_found = false;
+        for path in matches {
+            match std::fs::metadata(&path) {
+                Ok(info) => add(path, &info, options, &mut files)?,
+                Err(error) if is_missing(&error) => continue,
+                Err(error) => return Err(unreadable(&path, error)),
             }
-            found => found?,
+            is_found = true;
+        }
+        if !is_found && !options.ignore_missing_files {
+            return Err(missing(plain));
+        }
+        if !is_found {
+            tracing::warn!(path = plain, "input path does not exist and is passed over");
         }
     }
     Ok(files)
 }
 
-enum NotAdded {
-    Missing(io::Error),
-    Other(Error),
+fn is_missing(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Adds a file, or the files of a folder.
-fn add(path: PathBuf, options: &FileOptions, files: &mut Vec<FoundFile>) -> Result<(), NotAdded> {
-    let info = std::fs::metadata(&path).map_err(NotAdded::Missing)?;
+fn add(
+    path: PathBuf,
+    info: &std::fs::Metadata,
+    options: &FileOptions,
+    files: &mut Vec<FoundFile>,
+) -> Result<()> {
     if !info.is_dir() {
         let size_bytes = info.len();
         files.push(FoundFile { path, size_bytes });
@@ -154,19 +156,19 @@ fn add(path: PathBuf, options: &FileOptions, files: &mut Vec<FoundFile>) -> Resu
     let mut open = vec![path];
     while let Some(folder) = open.pop() {
         let mut inner = Vec::new();
-        for child in children(&folder, &is_visible).map_err(NotAdded::Other)? {
-            let info =
-                std::fs::metadata(&child).map_err(|e| NotAdded::Other(unreadable(&child, e)))?;
+        for child in children(&folder, &is_visible)? {
+            let info = match std::fs::metadata(&child) {
+                Err(error) if options.ignore_missing_files && is_missing(&error) => continue,
+                info => info.map_err(|e| unreadable(&child, e))?,
+            };
             if !info.is_dir() {
                 let (path, size_bytes) = (child, info.len());
                 files.push(FoundFile { path, size_bytes });
             } else if !options.recursive {
                 let error = "not a file: folders inside an input folder are not read";
-                return Err(NotAdded::Other(
-                    Error::new(ErrorKind::Invalid, error)
-                        .with("path", child.display())
-                        .with("hint", "FileOptions { recursive: true, .. }"),
-                ));
+                return Err(Error::invalid(error)
+                    .with("path", child.display())
+                    .with("hint", "FileOptions { recursive: true, .. }"));
             } else if seen.insert((info.dev(), info.ino())) {
                 inner.push(child);
             }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidemill_core::{Context, Data, Error, Operator, Rdd, Result, Text};
 
+use crate::dstream::node::StreamNode;
 use crate::dstream::per_batch::PerMany;
 use crate::dstream::{BoxError, DStream, user_error};
 use crate::graph::GraphBuilder;
@@ -234,7 +235,7 @@ impl StreamingContext {
         self.received(operator, UserReceiver(receiver))
     }
 
-    fn received<R: BlockReceiver>(
+    pub(crate) fn received<R: BlockReceiver>(
         &self,
         operator: Operator,
         receiver: R,
@@ -399,6 +400,16 @@ impl StreamingContext {
     fn passive_input(&self, operator: &Operator) -> usize {
         let name = operator.to_string();
         self.shared.graph.add_input(|id| Passive { id, name }).id
+    }
+
+    /// The stream of an input that has nothing to do outside of computing a batch.
+    pub(crate) fn passive<T: Data, N: StreamNode<T>>(
+        &self,
+        operator: Operator,
+        make: impl FnOnce(usize) -> N,
+    ) -> DStream<T> {
+        let node = make(self.passive_input(&operator));
+        DStream::new(&self.shared, operator, self.batch_duration, node)
     }
 
     /// Checks the program and runs it. Does not block; see [`Running::await_termination`].

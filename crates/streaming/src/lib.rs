@@ -39,9 +39,12 @@ mod settings;
 mod time;
 
 pub use context::StreamingContext;
-pub use dstream::{BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window};
+pub use dstream::{
+    BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window, rdd_to_file_name,
+};
 pub use input::{
-    InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
+    FileFilter, FileReader, FileStreamOptions, InputSource, OffsetRange, OffsetReader,
+    OffsetSource, QueueMode, RawSocketOptions, RddQueue, SeededSource,
 };
 pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, StreamListener};
 pub use names::{GraphInfo, OperatorInfo};

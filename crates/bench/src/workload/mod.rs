@@ -2,6 +2,7 @@
 
 pub(crate) mod core_grep;
 pub(crate) mod core_wordcount;
+pub(crate) mod files;
 pub(crate) mod interval;
 pub(crate) mod startup;
 pub(crate) mod task_launch;

@@ -96,7 +96,7 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn save_as_text_file_with(&self, path: &str, options: SaveOptions) -> Result<()> {
         let operator = Operator::new("save_as_text_file", Location::caller());
-        self.save_as(operator, path, options, Lines)
+        self.save_as(&operator, path, options, Lines)
     }
 
     /// Writes the records in Tidemill's own format into the folder `path`, for
@@ -119,18 +119,23 @@ impl<T: Data> Rdd<T> {
     #[track_caller]
     pub fn save_as_object_file_with(&self, path: &str, options: SaveOptions) -> Result<()> {
         let operator = Operator::new("save_as_object_file", Location::caller());
-        self.save_as(operator, path, options, Objects::new())
+        self.save_as(&operator, path, options, Objects::new())
     }
 
     #[doc(hidden)]
-    pub fn save_text_as(&self, operator: Operator, path: &str, options: SaveOptions) -> Result<()> {
+    pub fn save_text_as(
+        &self,
+        operator: &Operator,
+        path: &str,
+        options: SaveOptions,
+    ) -> Result<()> {
         self.save_as(operator, path, options, Lines)
     }
 
     #[doc(hidden)]
     pub fn save_objects_as(
         &self,
-        operator: Operator,
+        operator: &Operator,
         path: &str,
         options: SaveOptions,
     ) -> Result<()> {
@@ -139,14 +144,14 @@ impl<T: Data> Rdd<T> {
 
     fn save_as<F: PartFormat<T>>(
         &self,
-        operator: Operator,
+        operator: &Operator,
         path: &str,
         options: SaveOptions,
         format: F,
     ) -> Result<()> {
         let blame = |error: Error| match error.fact("operator") {
             Some(_) => error,
-            None => error.with("operator", &operator),
+            None => error.with("operator", operator),
         };
         // A missing input is known before anything is made.
         let splits: Vec<usize> = (0..self.num_partitions()?).collect();

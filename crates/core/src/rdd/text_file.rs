@@ -125,15 +125,20 @@ impl Coding {
             _ => Ok(Self::Plain),
         }
     }
+
+    fn unpack(self, file: File) -> Box<dyn Read> {
+        match self {
+            Self::Plain => Box::new(file),
+            Self::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::new(file))),
+        }
+    }
 }
 
 /// The bytes of a whole file, decompressed.
 pub(super) fn open_decoded(path: &Path) -> Result<Box<dyn Read>> {
+    let coding = Coding::of(path)?;
     let file = File::open(path).map_err(|e| unreadable(path, e))?;
-    Ok(match Coding::of(path)? {
-        Coding::Plain => Box::new(file),
-        Coding::Gzip => Box::new(MultiGzDecoder::new(io::BufReader::new(file))),
-    })
+    Ok(coding.unpack(file))
 }
 
 /// The lines that begin in one part of a file, as slices of the chunks it is read in.
@@ -156,18 +161,19 @@ pub struct FileLines {
 
 impl FileLines {
     fn open(split: &FileSplit, chunk_bytes: usize) -> Result<Self> {
-        let mut reader = open_decoded(&split.path)?;
-        let mut end = split.end;
+        let failed = |e| unreadable(&split.path, e);
+        let coding = Coding::of(&split.path)?;
+        let mut file = File::open(&split.path).map_err(failed)?;
         // From one byte before the start: a line that begins exactly there is ours.
         let at = split.start.saturating_sub(1);
         if at > 0 {
-            let mut file = File::open(&split.path).map_err(|e| unreadable(&split.path, e))?;
-            file.seek(SeekFrom::Start(at))
-                .map_err(|e| unreadable(&split.path, e))?;
-            reader = Box::new(file);
-        } else if Coding::of(&split.path)? == Coding::Gzip {
-            end = u64::MAX;
+            file.seek(SeekFrom::Start(at)).map_err(failed)?;
         }
+        let (reader, end) = match coding {
+            Coding::Plain => (coding.unpack(file), split.end),
+            // Nobody knows how much is in it.
+            Coding::Gzip => (coding.unpack(file), u64::MAX),
+        };
         Ok(Self {
             reader,
             path: split.path.clone(),

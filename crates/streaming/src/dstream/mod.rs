@@ -8,6 +8,7 @@ pub(crate) mod per_batch;
 mod placed;
 mod print;
 mod reduced_window;
+mod save;
 mod slice;
 pub(crate) mod window;
 mod windowed;
@@ -22,6 +23,7 @@ use std::time::Duration;
 pub use for_each::Output;
 pub use pair::PairDStream;
 pub use placed::Placed;
+pub use save::rdd_to_file_name;
 pub use window::Window;
 pub use with::DStreamWith;
 
@@ -54,7 +56,7 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// | [`PairDStream`]: `reduce_by_key_and_window` | `(K, V)` per window | one shuffle a batch and passes over the keys | none; keeps partial results |
 /// | [`PairDStream`]: `group_by_key_and_window` | `(K, Vec<V>)` per window | one shuffle a batch and all records of the window | none; keeps the groups |
 /// | `persist`, `cache`, `checkpoint`, `named`, `slice` | – | none | none |
-/// | `print`, `print_first`, `for_each_rdd`, `for_each_partition` | outputs | one job a batch | none |
+/// | `print`, `print_first`, `for_each_rdd`, `for_each_partition`, `save_as_text_files`, `save_as_object_files` | outputs | one job a batch | none |
 ///
 /// *Per batch* and *per window*: the slide is the stream's, or the window's. With
 /// [`with`](Self::with) functions get data to go along, with [`PairDStream::placed_by`] keyed

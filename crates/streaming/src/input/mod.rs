@@ -1,7 +1,11 @@
 //! Inputs: where the records of a batch come from.
 
+mod constant;
+mod file_choice;
+mod files;
 mod offsets;
 mod queue;
+mod raw;
 mod received;
 mod reporter;
 mod seeded;
@@ -11,8 +15,10 @@ use std::sync::Arc;
 
 use tidemill_core::{Clock, Context, Result};
 
+pub use files::{FileFilter, FileReader, FileStreamOptions};
 pub use offsets::{OffsetRange, OffsetReader, OffsetSource};
 pub use queue::{QueueMode, RddQueue};
+pub use raw::RawSocketOptions;
 pub use seeded::SeededSource;
 pub use source::InputSource;
 

@@ -8,8 +8,10 @@
     reason = "a test says what it expects by panicking"
 )]
 
+mod constant;
 mod failures;
 mod feed;
+mod file_streams;
 mod graph;
 #[path = "../harness/mod.rs"]
 mod harness;
@@ -21,7 +23,9 @@ mod misuse;
 mod operators;
 mod outputs;
 mod random;
+mod raw_socket;
 mod receivers;
+mod saving;
 mod scheduling;
 mod slices;
 mod socket;
@@ -40,7 +44,11 @@ fn main() {
         slices::cases(),
         misuse::cases(),
         inputs::cases(),
+        constant::cases(),
+        file_streams::cases(),
+        raw_socket::cases(),
         outputs::cases(),
+        saving::cases(),
         graph::cases(),
         scheduling::cases(),
         start::cases(),

@@ -104,7 +104,7 @@ impl Bench {
 pub(crate) struct Program {
     pub(crate) ctx: Context,
     pub(crate) ssc: StreamingContext,
-    clock: ManualClock,
+    pub(crate) clock: ManualClock,
     events: Receiver<StreamEvent>,
 }
 

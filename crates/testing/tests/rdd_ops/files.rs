@@ -238,6 +238,7 @@ fn bad_inputs(bench: &Bench) -> Outcome {
     let ctx = bench.ctx();
     let folder = folder(&[("a", "one"), ("b.bz2", "packed")]);
     let root = folder.path().display().to_string();
+    std::os::unix::fs::symlink("circle", folder.path().join("circle")).unwrap();
     for (path, kind, text) in [
         (
             "hdfs://host/a".to_owned(),
@@ -247,6 +248,11 @@ fn bad_inputs(bench: &Bench) -> Outcome {
         (format!("{root}/b.bz2"), ErrorKind::Unsupported, "only .gz"),
         (format!("{root}/[a"), ErrorKind::Invalid, "not a valid glob"),
         (format!("{root}/a/b"), ErrorKind::Invalid, "does not exist"),
+        (
+            format!("{root}/circle"),
+            ErrorKind::Unavailable,
+            "cannot be read",
+        ),
     ] {
         let error = ctx.text_file(&path).count().unwrap_err();
         assert_eq!(error.kind(), kind, "{error:?}");
@@ -259,6 +265,13 @@ fn bad_inputs(bench: &Bench) -> Outcome {
     let relative = format!("{}{}/a", "../".repeat(up), &root);
     assert_eq!(lines(&ctx, &relative), ["one"]);
     assert_eq!(ctx.text_file("").count()?, 0);
+    // What is wrong is not missing.
+    let options = FileOptions {
+        ignore_missing_files: true,
+        ..DEFAULT
+    };
+    let rdd = ctx.text_file_with(&format!("{root}/[a"), options);
+    assert_eq!(rdd.count().unwrap_err().kind(), ErrorKind::Invalid);
     Ok(())
 }
 

@@ -297,7 +297,7 @@ fn twice(bench: &Bench) -> Outcome {
 fn random_text(bench: &Bench) -> Outcome {
     let ctx = bench.ctx();
     let mut runner = TestRunner::new(Config {
-        cases: if bench.is_local() { 40 } else { 8 },
+        cases: if bench.is_local() { 40 } else { 6 },
         rng_seed: RngSeed::Fixed(29),
         failure_persistence: None,
         ..Config::default()
@@ -308,7 +308,7 @@ fn random_text(bench: &Bench) -> Outcome {
         let rdd = ctx
             .parallelize_into(records.clone(), num_partitions)
             .unwrap();
-        rdd.save_as_text_file(&path).unwrap();
+        rdd.save_as_text_file_with(&path, OVERWRITE).unwrap();
         let expected: Vec<Text> = records
             .iter()
             .map(|(a, b)| format!("({a},{b})").into())

@@ -1,11 +1,10 @@
 //! What the examples have in common and nobody needs to read first: options, a source of
-//! sentences, Ctrl-C, a summary, counts as files.
+//! sentences, Ctrl-C, a summary.
 
 mod sentences;
 
-use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -13,7 +12,7 @@ use std::time::Duration;
 use clap::Parser;
 use tidemill::core::ErrorKind;
 use tidemill::prelude::*;
-use tidemill::streaming::{StopHandle, StreamEvent, render_into};
+use tidemill::streaming::{StopHandle, StreamEvent};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -40,7 +39,7 @@ pub(crate) struct Options {
     /// End after so many batches (and one more, when something is left).
     #[arg(long, value_parser = at_least_one, allow_negative_numbers = true)]
     max_batches: Option<u64>,
-    /// Write each batch's counts to a file in this folder.
+    /// Write each batch's counts to a folder `counts-TIME.txt` in this folder.
     #[arg(long)]
     save: Option<PathBuf>,
 }
@@ -91,7 +90,7 @@ impl Options {
     /// A failed batch; a folder that cannot be written.
     pub(crate) fn run(&self, ssc: StreamingContext, counts: &DStream<(Text, u64)>) -> Result<()> {
         if let Some(folder) = &self.save {
-            save(counts, folder)?;
+            counts.save_as_text_files(&format!("{}/counts", folder.display()), "txt");
         }
         let summary = Arc::new(Summary::default());
         let (listener, max_batches) = (Arc::clone(&summary), self.max_batches);
@@ -143,30 +142,6 @@ fn stop_on_signal(handle: StopHandle) -> Result<()> {
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
             }
         }
-    });
-    Ok(())
-}
-
-/// Writes each batch's counts to `folder/counts-TIME.txt`, whole or not at all.
-fn save(counts: &DStream<(Text, u64)>, folder: &Path) -> Result<()> {
-    fs::create_dir_all(folder).map_err(|e| {
-        Error::unavailable("folder cannot be made")
-            .with("path", folder.display())
-            .caused_by(e)
-    })?;
-    let folder = folder.to_path_buf();
-    counts.for_each_rdd(move |rdd, time| {
-        let mut lines = String::new();
-        for record in rdd.collect()? {
-            render_into(&record, &mut lines);
-            lines.push('\n');
-        }
-        let unfinished = folder.join(format!(".counts-{}", time.as_ms()));
-        fs::write(&unfinished, lines)?;
-        Ok(fs::rename(
-            unfinished,
-            folder.join(format!("counts-{}.txt", time.as_ms())),
-        )?)
     });
     Ok(())
 }

@@ -1,0 +1,546 @@
+//! File streams: the files that appear in a folder.
+
+use std::fmt;
+use std::fs::Metadata;
+use std::io;
+use std::panic::Location;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tidemill_core::codec::{Decoder, Encoder};
+use tidemill_core::files::{
+    BinaryRecords, FileFormat, FileSplit, FoundFile, TextLines, check_glob, expand, is_glob,
+    local_path,
+};
+use tidemill_core::travel::Portable;
+use tidemill_core::{
+    Context, Data, Error, ErrorKind, FileOptions, Operator, PartitionIter, Rdd, Result, Text,
+};
+
+use super::file_choice::{FileChoice, changed_ms, window};
+use crate::context::StreamingContext;
+use crate::dstream::node::{AnyStream, Batch, StreamNode};
+use crate::dstream::{BoxError, DStream};
+use crate::listener::InputInfo;
+use crate::notice::warn;
+use crate::time::Time;
+
+/// Paths that a batch's description names at the most.
+const MAX_NAMED: usize = 1_000;
+
+/// Which files of a folder a stream reads, by their path.
+///
+/// ```
+/// use std::path::Path;
+/// use tidemill_streaming::FileFilter;
+///
+/// let logs = FileFilter::new(|path| path.extension().is_some_and(|kind| kind == "log"));
+/// assert!(logs.accepts(Path::new("/in/a.log")) && !logs.accepts(Path::new("/in/a.log.gz")));
+/// ```
+#[derive(Clone)]
+pub struct FileFilter(Arc<dyn Fn(&Path) -> bool + Send + Sync>);
+
+impl FileFilter {
+    /// Files for whose path `f` holds. Takes the place of the default filter.
+    pub fn new(f: impl Fn(&Path) -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(f))
+    }
+
+    /// Whether the file is read.
+    #[must_use]
+    pub fn accepts(&self, path: &Path) -> bool {
+        (self.0)(path)
+    }
+}
+
+impl Default for FileFilter {
+    /// Names that do not begin with `.`.
+    fn default() -> Self {
+        Self::new(|path| {
+            let name = path.file_name().unwrap_or_default();
+            !name.as_encoded_bytes().starts_with(b".")
+        })
+    }
+}
+
+impl fmt::Debug for FileFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileFilter").finish_non_exhaustive()
+    }
+}
+
+/// Which files a stream reads, and how.
+///
+/// ```
+/// use tidemill_streaming::FileStreamOptions;
+///
+/// let options = FileStreamOptions { new_files_only: false, ..FileStreamOptions::default() };
+/// assert_eq!(options.min_remember.as_secs(), 60);
+/// ```
+#[derive(Clone, Debug)]
+pub struct FileStreamOptions {
+    /// Whether files that were changed before the stream was defined are left alone. Default true;
+    /// otherwise those of the last `min_remember` are in the first batch.
+    pub new_files_only: bool,
+    /// How long after its last change a file may be found, and how long it is known as read,
+    /// rounded up to whole batches. Default 60 s.
+    pub min_remember: Duration,
+    /// Which files are read. Default: those whose name does not begin with `.`.
+    pub filter: FileFilter,
+    /// Whether a file that is gone when a task comes to read it is passed over with a warning.
+    /// Default false: it fails the batch.
+    pub ignore_missing_files: bool,
+    /// Whether the rest of a file that cannot be read or is damaged is passed over with a warning.
+    /// Default false: it fails the batch.
+    pub ignore_corrupt_files: bool,
+}
+
+impl Default for FileStreamOptions {
+    fn default() -> Self {
+        Self {
+            new_files_only: true,
+            min_remember: Duration::from_secs(60),
+            filter: FileFilter::default(),
+            ignore_missing_files: false,
+            ignore_corrupt_files: false,
+        }
+    }
+}
+
+/// Reads whole files, in tasks. The same file must give the same records each time.
+///
+/// ```
+/// use std::path::Path;
+/// use serde::{Deserialize, Serialize};
+/// use tidemill_core::PartitionIter;
+/// use tidemill_streaming::{BoxError, FileReader};
+///
+/// /// One record a file: how long it is.
+/// #[derive(Serialize, Deserialize)]
+/// struct Length;
+///
+/// impl FileReader for Length {
+///     type Item = u64;
+///
+///     fn read(&self, path: &Path) -> Result<PartitionIter<u64>, BoxError> {
+///         Ok(Box::new(std::iter::once(std::fs::metadata(path)?.len())))
+///     }
+/// }
+/// assert_eq!(Length.read(Path::new("Cargo.toml"))?.count(), 1);
+/// # Ok::<(), BoxError>(())
+/// ```
+pub trait FileReader: Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// The record type.
+    type Item: Data;
+
+    /// The records of one file, in order.
+    ///
+    /// # Errors
+    /// Fails the task, unless the options pass over damaged files.
+    fn read(&self, path: &Path) -> Result<PartitionIter<Self::Item>, BoxError>;
+}
+
+impl StreamingContext {
+    /// The lines of files that appear in `folder`, each file in one batch. `folder` may be a glob
+    /// of folders (`logs/2026-*`); folders inside them are not looked into, and need not exist yet.
+    ///
+    /// A file is in the first batch that finds it with a time of last change after the stream was
+    /// defined, not later than the batch, and at most `min_remember` (60 s) before it. So files
+    /// must appear whole: write them elsewhere on the same disk and rename them into the folder.
+    /// What is appended later is not read, and a file renamed long after its last change is
+    /// not found. The machine's clock and the files' must agree. Names that begin with `.` are
+    /// passed over; `.gz` files are decompressed.
+    ///
+    /// *Shape* [`Text`], a partition a file (more for files over 32 MiB), in the order of the times
+    /// of last change. *Cost* a look at each file of the folder a batch, on the driver; no
+    /// receiver. *State* the files of the last `min_remember`. *Guarantee* replayable while the
+    /// files are there and unchanged; a missing folder is an empty batch and one warning.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::time::{Duration, UNIX_EPOCH};
+    /// use tidemill_core::{Context, ManualClock};
+    /// use tidemill_streaming::{Stop, StreamingContext};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = std::env::temp_dir().join(format!("tidemill-files-{}", std::process::id()));
+    /// # let folder = folder.display().to_string();
+    /// let clock = ManualClock::new(0);
+    /// let ctx = Context::builder().clock(Arc::new(clock.clone())).build()?;
+    /// let ssc = StreamingContext::new(&ctx, Duration::from_secs(1))?;
+    /// let (sender, rows) = std::sync::mpsc::channel();
+    /// ssc.text_file_stream(&folder)
+    ///     .for_each_rdd(move |rdd, _| Ok(sender.send(rdd.collect()?)?));
+    /// let running = ssc.start()?;
+    ///
+    /// std::fs::create_dir_all(&folder)?;
+    /// std::fs::write(format!("{folder}/new"), "to be\nor not")?;
+    /// let file = std::fs::File::open(format!("{folder}/new"))?;
+    /// file.set_modified(UNIX_EPOCH + Duration::from_millis(700))?;
+    /// clock.advance(Duration::from_secs(1));
+    /// assert_eq!(rows.recv()?, ["to be", "or not"]);
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// running.stop(Stop::now())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn text_file_stream(&self, folder: &str) -> DStream<Text> {
+        let operator = Operator::new("text_file_stream", Location::caller());
+        self.files(
+            operator,
+            folder,
+            Ok(TextLines),
+            FileStreamOptions::default(),
+        )
+    }
+
+    /// As [`text_file_stream`](Self::text_file_stream), with options.
+    #[track_caller]
+    pub fn text_file_stream_with(&self, folder: &str, options: FileStreamOptions) -> DStream<Text> {
+        let operator = Operator::new("text_file_stream", Location::caller());
+        self.files(operator, folder, Ok(TextLines), options)
+    }
+
+    /// The records of files that appear in `folder`, each record `record_bytes` long. A file whose
+    /// length is not a multiple of it fails the batch, or is passed over with
+    /// [`ignore_corrupt_files`](FileStreamOptions::ignore_corrupt_files). A length of 0 is refused
+    /// at the start.
+    ///
+    /// *Shape* `Vec<u8>`; else as [`text_file_stream`](Self::text_file_stream).
+    #[track_caller]
+    pub fn binary_records_stream(&self, folder: &str, record_bytes: usize) -> DStream<Vec<u8>> {
+        let operator = Operator::new("binary_records_stream", Location::caller());
+        let format = BinaryRecords::new(record_bytes);
+        self.files(operator, folder, format, FileStreamOptions::default())
+    }
+
+    /// As [`binary_records_stream`](Self::binary_records_stream), with options.
+    #[track_caller]
+    pub fn binary_records_stream_with(
+        &self,
+        folder: &str,
+        record_bytes: usize,
+        options: FileStreamOptions,
+    ) -> DStream<Vec<u8>> {
+        let operator = Operator::new("binary_records_stream", Location::caller());
+        self.files(operator, folder, BinaryRecords::new(record_bytes), options)
+    }
+
+    /// What `reader` makes of files that appear in `folder`.
+    ///
+    /// *Shape* the reader's items, a partition a file that is not empty; else as
+    /// [`text_file_stream`](Self::text_file_stream).
+    #[track_caller]
+    pub fn file_stream<R: FileReader>(
+        &self,
+        folder: &str,
+        reader: R,
+        options: FileStreamOptions,
+    ) -> DStream<R::Item> {
+        let operator = Operator::new("file_stream", Location::caller());
+        self.files(operator, folder, Ok(ReadWhole(Arc::new(reader))), options)
+    }
+
+    fn files<F: FileFormat>(
+        &self,
+        operator: Operator,
+        folder: &str,
+        format: Result<F>,
+        options: FileStreamOptions,
+    ) -> DStream<F::Item> {
+        let since = if options.new_files_only {
+            Time::from_ms(self.context().clock().now_ms())
+        } else {
+            Time::from_ms(0)
+        };
+        let slide = self.batch_duration();
+        let choice = FileChoice::new(since, window(slide, options.min_remember));
+        self.passive(operator, |id| FileInput {
+            id,
+            ctx: self.context().clone(),
+            slide,
+            folder: folder.to_owned(),
+            format: format.map(Arc::new),
+            options,
+            choice: Mutex::new(choice),
+            told: Mutex::default(),
+        })
+    }
+}
+
+/// A reader of the user as a format.
+struct ReadWhole<R>(Arc<R>);
+
+impl<R: FileReader> Portable for ReadWhole<R> {
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
+        encoder.put(&*self.0)
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Self(Arc::new(decoder.take()?)))
+    }
+}
+
+impl<R: FileReader> FileFormat for ReadWhole<R> {
+    type Item = R::Item;
+    type Records = std::iter::Map<PartitionIter<R::Item>, fn(R::Item) -> Result<R::Item>>;
+
+    fn cut(&self, file: &FoundFile, _: u64) -> Result<Vec<FileSplit>> {
+        Ok(match file.size_bytes {
+            0 => Vec::new(),
+            _ => vec![FileSplit::whole(file)],
+        })
+    }
+
+    fn open(&self, split: &FileSplit) -> Result<Self::Records> {
+        let records = self.0.read(&split.path).map_err(|error| {
+            let error = match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(error) => Error::new(ErrorKind::User, "file reader failed").caused_by(error),
+            };
+            error.with("path", split.path.display())
+        })?;
+        Ok(records.map(Ok))
+    }
+}
+
+struct FileInput<F> {
+    id: usize,
+    ctx: Context,
+    slide: Duration,
+    folder: String,
+    /// Or why there is none: an error of the start.
+    format: Result<Arc<F>>,
+    options: FileStreamOptions,
+    choice: Mutex<FileChoice>,
+    /// What was said of the folder last: the same is not said again.
+    told: Mutex<Option<String>>,
+}
+
+impl<F: FileFormat> FileInput<F> {
+    /// The files of a batch. What cannot be looked at now is found by a later batch.
+    fn files_of(&self, operator: &Operator, time: Time) -> Result<Vec<FoundFile>> {
+        let mut choice = self.choice.lock();
+        if let Some(earlier) = choice.earlier(time)? {
+            return Ok(earlier);
+        }
+        choice.forget(time);
+        let clock = self.ctx.clock();
+        let began_us = clock.monotonic_us();
+        let found = match self.look(operator, &choice, time) {
+            Ok(found) => {
+                *self.told.lock() = None;
+                found
+            }
+            Err(error) => {
+                self.complain(&error.with("operator", operator));
+                Vec::new()
+            }
+        };
+        let taken = Duration::from_micros(clock.monotonic_us().saturating_sub(began_us));
+        if taken > self.slide {
+            tracing::warn!(
+                folder = self.folder, batch_time = %time, taken_ms = taken.as_millis(),
+                "time taken to find new files is longer than a batch: \
+                 move files that were read out of the folder"
+            );
+        }
+        choice.record(time, found.clone());
+        Ok(found)
+    }
+
+    /// Looks at the folders. All of the files that are due, or none.
+    fn look(&self, operator: &Operator, choice: &FileChoice, time: Time) -> Result<Vec<FoundFile>> {
+        let mut due: Vec<(i64, FoundFile)> = Vec::new();
+        for folder in self.folders()? {
+            let filter = &self.options.filter;
+            let is_wanted =
+                |path: &Path| !choice.is_known(path) && operator.call(|| filter.accepts(path));
+            let found = list(&folder, &is_wanted, &mut |path, info| {
+                let changed_ms = changed_ms(info);
+                if choice.is_due(changed_ms, time) {
+                    let size_bytes = info.len();
+                    due.push((changed_ms, FoundFile { path, size_bytes }));
+                }
+            });
+            found.map_err(|e| {
+                Error::unavailable(
+                    "error finding new files under a folder: they are looked for again",
+                )
+                .with("folder", folder.display())
+                .caused_by(e)
+            })?;
+        }
+        due.sort_by(|(a, left), (b, right)| (a, &left.path).cmp(&(b, &right.path)));
+        Ok(due.into_iter().map(|(_, file)| file).collect())
+    }
+
+    /// The folders that are there.
+    fn folders(&self) -> Result<Vec<PathBuf>> {
+        let plain = local_path(&self.folder)?;
+        let mut folders = if is_glob(plain) {
+            expand(plain, &|_| true)?
+        } else {
+            vec![PathBuf::from(plain)]
+        };
+        folders.retain(|folder| folder.is_dir());
+        if folders.is_empty() {
+            return Err(Error::unavailable(
+                "no directory to scan: batches are empty until it is there",
+            )
+            .with("folder", &self.folder));
+        }
+        Ok(folders)
+    }
+
+    fn complain(&self, error: &Error) {
+        let mut told = self.told.lock();
+        if told.as_deref() == Some(error.message()) {
+            tracing::debug!(error = %error.report(), "files cannot be found");
+            return;
+        }
+        *told = Some(error.message().to_owned());
+        warn("file stream", error);
+    }
+}
+
+/// Shows each wanted file of a folder, itself or what a link leads to. Only files that are wanted
+/// are looked at.
+fn list(
+    folder: &Path,
+    is_wanted: &dyn Fn(&Path) -> bool,
+    found: &mut dyn FnMut(PathBuf, &Metadata),
+) -> io::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            continue;
+        }
+        let path = entry.path();
+        if !is_wanted(&path) {
+            continue;
+        }
+        let info = if kind.is_symlink() {
+            std::fs::metadata(&path)
+        } else {
+            entry.metadata()
+        };
+        match info {
+            Ok(info) if info.is_file() => found(path, &info),
+            Ok(_) => {}
+            // Gone meanwhile, or a link that leads nowhere or in circles.
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::NotFound)
+                    || (kind.is_symlink() && !matches!(path.try_exists(), Ok(true))) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The paths, one a line, whatever is in them.
+fn description(files: &[FoundFile]) -> String {
+    let mut lines: Vec<String> = files
+        .iter()
+        .take(MAX_NAMED)
+        .map(|file| file.path.display().to_string().replace('\n', "\\n"))
+        .collect();
+    if let Some(more) = files.len().checked_sub(MAX_NAMED + 1) {
+        lines.push(format!("and {} more", more + 1));
+    }
+    lines.join("\n")
+}
+
+impl<F: FileFormat> StreamNode<F::Item> for FileInput<F> {
+    fn compute(
+        &self,
+        operator: &Operator,
+        time: Time,
+        batch: &Batch,
+    ) -> Result<Option<Rdd<F::Item>>> {
+        let format = self.format.clone()?;
+        let files = self
+            .files_of(operator, time)
+            .map_err(|e| e.with("operator", operator))?;
+        batch.report(InputInfo {
+            stream_id: self.id,
+            // Counting them would be reading them.
+            num_records: 0,
+            description: description(&files),
+        });
+        let mut empty = files.iter().filter(|file| file.size_bytes == 0);
+        if let Some(first) = empty.next() {
+            let (path, others) = (first.path.display(), empty.count());
+            tracing::warn!(%path, others, batch_time = %time, "file has no data in it");
+        }
+        let options = FileOptions {
+            ignore_missing_files: self.options.ignore_missing_files,
+            ignore_corrupt_files: self.options.ignore_corrupt_files,
+            ..FileOptions::default()
+        };
+        let rdd = self.ctx.files_as(operator.clone(), &files, format, options);
+        rdd.map(Some).map_err(|e| e.with("batch_time", time))
+    }
+
+    fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
+        Vec::new()
+    }
+
+    fn input_id(&self) -> Option<usize> {
+        Some(self.id)
+    }
+
+    fn validate(&self, operator: &Operator) -> Result<()> {
+        let check = || {
+            self.format.as_ref().map_err(Clone::clone)?;
+            if self.options.min_remember.is_zero() {
+                return Err(Error::invalid("min_remember must be positive"));
+            }
+            let plain = local_path(&self.folder)?;
+            if is_glob(plain) {
+                return check_glob(plain);
+            }
+            match std::fs::metadata(plain) {
+                Ok(info) if !info.is_dir() => Err(Error::invalid(
+                    "not a folder: a file stream reads the files in one",
+                )
+                .with("path", plain)),
+                _ => Ok(()),
+            }
+        };
+        check().map_err(|error| error.with("operator", operator))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S-077
+    #[test]
+    fn a_folder_that_cannot_be_listed_is_an_error() {
+        let nothing = |_: &Path| -> bool { panic!("nothing to show") };
+        for path in ["Cargo.toml", "/no/such/folder"] {
+            assert!(list(Path::new(path), &nothing, &mut |_, _| ()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_description_names_so_many_files_and_counts_the_rest() {
+        let file = |number: usize| FoundFile {
+            path: format!("/a/{number}").into(),
+            size_bytes: 1,
+        };
+        let described =
+            |num_files: usize| description(&(0..num_files).map(file).collect::<Vec<_>>());
+        assert_eq!(described(2), "/a/0\n/a/1");
+        assert_eq!(described(1_000).lines().count(), 1_000);
+        assert!(described(1_001).ends_with("/a/999\nand 1 more"));
+    }
+}
