@@ -144,7 +144,7 @@ impl Gap {
     fn tell(&self) {
         let Self(dropped, is_news) = self;
         if *is_news {
-            notice::info(
+            notice::over(
                 "stream listeners",
                 &format!("events were dropped dropped={dropped}"),
             );

@@ -10,9 +10,9 @@ pub(crate) fn warn(what: &str, error: &Error) {
     tell(what, &error.report());
 }
 
-/// Good news after a warning.
-pub(crate) fn info(what: &str, news: &str) {
-    tracing::info!("{what}: {news}");
+/// The end of what was warned of. As loud as the warning, or whoever heard that would not hear this.
+pub(crate) fn over(what: &str, news: &str) {
+    tracing::warn!("{what}: {news}");
     tell(what, news);
 }
 

@@ -81,7 +81,7 @@ impl Report for Reporter {
     fn recovered(&self, news: &str) {
         let was_said = std::mem::take(&mut self.said.lock().is_outage);
         if was_said && !self.is_closed.load(Ordering::Relaxed) {
-            notice::info(&self.name, news);
+            notice::over(&self.name, news);
         } else {
             tracing::debug!(receiver = self.name, "{news}");
         }

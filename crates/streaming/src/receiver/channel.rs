@@ -222,3 +222,61 @@ impl<B: BlockBuffer> Channel<B> {
         self.room.notify_all();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::receiver::user::Records;
+
+    fn channel() -> (Context, Channel<Records<u64>>) {
+        let ctx = Context::local(1).unwrap();
+        let channel = Channel::new(3, &ctx, &StreamSettings::default(), Records::new());
+        (ctx, channel)
+    }
+
+    fn num_kept(ctx: &Context) -> usize {
+        let id = |number| BlockId::Input { stream: 3, number };
+        let kept = |number: &u64| ctx.blocks().contains(id(*number)).unwrap();
+        (0..9).filter(kept).count()
+    }
+
+    #[test]
+    fn a_closed_channel_drops_what_no_batch_has_and_takes_nothing() {
+        let (ctx, channel) = channel();
+        channel.store(vec![1]).unwrap();
+        let allocated = channel.take_unallocated();
+        channel.store(vec![2]).unwrap();
+        channel.append(|buffer| buffer.push(3)).unwrap();
+        channel.close();
+        assert_eq!((allocated.len(), num_kept(&ctx)), (1, 1));
+        let refused = [
+            channel.append(|buffer| buffer.push(4)),
+            channel.store(vec![5]),
+        ];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().kind(), ErrorKind::Closed);
+        }
+        channel.cut();
+        channel.finish();
+        assert!(!channel.has_unallocated());
+        assert_eq!(num_kept(&ctx), 1);
+    }
+
+    /// The receiver has the buffer when the stream leaves it behind.
+    #[test]
+    fn a_record_that_comes_while_the_channel_closes_is_not_kept() {
+        let (ctx, channel) = channel();
+        let stored = channel.append(|buffer| {
+            buffer.push(1);
+            channel.close();
+        });
+        assert!(stored.is_ok());
+        channel.cut();
+        // Nobody asked for the block of this record: the failure waits for the receiver.
+        assert_eq!(
+            channel.take_failure().unwrap_err().kind(),
+            ErrorKind::Closed
+        );
+        assert_eq!(num_kept(&ctx), 0);
+    }
+}

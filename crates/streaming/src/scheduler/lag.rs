@@ -66,7 +66,7 @@ impl LagNews {
     pub(crate) fn tell(self, oldest: Time, late: Duration, period: Duration) {
         match self {
             Self::CaughtUp => {
-                notice::info("batches have caught up", &format!("oldest_batch={oldest}"));
+                notice::over("batches have caught up", &format!("oldest_batch={oldest}"));
             }
             Self::FallsBehind => {
                 let error = Error::unavailable("they take longer than the batch interval")
