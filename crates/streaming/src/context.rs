@@ -28,6 +28,7 @@ pub(crate) type Printer = Arc<Mutex<Box<dyn Write + Send>>>;
 
 /// What streams and their context share.
 pub(crate) struct Shared {
+    pub(crate) ctx: Context,
     pub(crate) graph: GraphBuilder,
     next_stream: AtomicU64,
     printer: Mutex<Printer>,
@@ -116,6 +117,7 @@ impl StreamingContext {
         settings.validate()?;
         let stdout: Box<dyn Write + Send> = Box::new(std::io::stdout());
         let shared = Shared {
+            ctx: ctx.clone(),
             graph: GraphBuilder::default(),
             next_stream: AtomicU64::new(0),
             printer: Mutex::new(Arc::new(Mutex::new(stdout))),
@@ -321,6 +323,13 @@ impl StreamingContext {
     fn passive_input(&self, operator: &Operator) -> usize {
         let name = operator.to_string();
         self.shared.graph.add_input(|id| Passive { id, name }).id
+    }
+
+    /// Begins with the states that another run of the program gave as
+    /// [`Running::encode_states`].
+    #[doc(hidden)]
+    pub fn restore_states(&self, states: Vec<(String, Vec<u8>)>) {
+        self.shared.graph.restore(states);
     }
 
     /// Checks the program and runs it. Does not block; see [`Running::await_termination`].

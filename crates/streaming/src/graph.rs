@@ -10,6 +10,7 @@ use tidemill_core::{Error, ErrorKind, Result};
 use crate::dstream::node::{AnyStream, Batch, Job};
 use crate::input::AnyInput;
 use crate::running::Termination;
+use crate::state::States;
 use crate::time::Time;
 
 /// An output operation: makes at most one job for each batch.
@@ -33,6 +34,8 @@ struct State {
     /// Hears of what is defined when it is too late.
     termination: Option<Arc<Termination>>,
     remember: Option<Duration>,
+    /// What states begin with, by the names of their operators.
+    restored: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -73,6 +76,11 @@ impl GraphBuilder {
         Ok(())
     }
 
+    /// What states begin with, by the names of their operators.
+    pub(crate) fn restore(&self, states: Vec<(String, Vec<u8>)>) {
+        self.state.lock().restored = states;
+    }
+
     /// Forgets what was defined, unless it was started.
     pub(crate) fn abandon(&self) {
         let (inputs, outputs) = {
@@ -104,8 +112,12 @@ impl GraphBuilder {
             outputs: std::mem::take(&mut state.outputs),
             remembered: Vec::new(),
             max_remember: Duration::ZERO,
+            states: States::default(),
         };
-        graph.with_remember_durations(batch_duration.max(state.remember.unwrap_or_default()))
+        let least = batch_duration.max(state.remember.unwrap_or_default());
+        let graph = graph.with_remember_durations(least)?;
+        graph.states.restore(&std::mem::take(&mut state.restored))?;
+        Ok(graph)
     }
 }
 
@@ -136,6 +148,7 @@ pub(crate) struct Graph {
     /// All streams that an output needs, each with how long it remembers its RDDs.
     remembered: Vec<(Arc<dyn AnyStream>, Duration)>,
     max_remember: Duration,
+    pub(crate) states: States,
 }
 
 impl Graph {
@@ -162,6 +175,11 @@ impl Graph {
             })
             .collect();
         refuse_equal_names(&self.remembered)?;
+        let parents_first = self.remembered.iter().rev();
+        self.states = States::new(
+            parents_first.map(|(stream, _)| Arc::clone(stream)),
+            self.outputs.iter().map(|output| output.stream()),
+        );
         Ok(self)
     }
 
@@ -192,8 +210,18 @@ impl Graph {
         self.remembered.iter().map(|(stream, _)| stream)
     }
 
-    /// Forgets what batch `time` and those after it no longer need.
+    /// Forgets what batch `time` and those after it no longer need; what a state has not applied
+    /// yet is needed.
     pub(crate) fn clear(&self, time: Time, unpersist: bool) {
+        self.forget(self.states.hold(time), unpersist);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear_all(&self) {
+        self.forget(Time::from_ms(i64::MAX), true);
+    }
+
+    fn forget(&self, time: Time, unpersist: bool) {
         for (stream, span) in &self.remembered {
             stream.forget(time - *span, unpersist);
         }

@@ -35,16 +35,18 @@ mod receiver;
 mod running;
 mod scheduler;
 mod settings;
+mod state;
 mod time;
 
 pub use context::StreamingContext;
 pub use display::{render, render_into};
-pub use dstream::{BoxError, DStream, DStreamWith, PairDStream};
+pub use dstream::{BoxError, DStream, DStreamWith, MapWithStateDStream, PairDStream};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };
 pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, StreamListener};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};
 pub use running::{Running, Stop, StopHandle};
-pub use settings::StreamSettings;
+pub use settings::{FailedBatch, StreamSettings};
+pub use state::StateSpec;
 pub use time::{Interval, Time};

@@ -101,6 +101,7 @@ pub struct Running {
     events: Sender<Event>,
     driver: Mutex<Option<std::thread::JoinHandle<()>>>,
     listeners: ListenerThread,
+    graph: Arc<Graph>,
     first_batch: Time,
 }
 
@@ -120,6 +121,7 @@ impl Running {
         let (bus, listener_thread) = ListenerBus::start(listeners)?;
         bus.post(StreamEvent::Started(now));
         let (events, inbox) = channel();
+        let graph = Arc::new(graph);
         let env = Arc::new(InputEnv {
             ctx: ctx.clone(),
             settings,
@@ -127,7 +129,7 @@ impl Running {
         });
         let for_driver = (events.clone(), zero);
         let driver = Driver::new(
-            graph,
+            Arc::clone(&graph),
             env,
             batch_duration,
             Arc::clone(&termination),
@@ -154,6 +156,7 @@ impl Running {
             events,
             driver: Mutex::new(Some(driver)),
             listeners: listener_thread,
+            graph,
             first_batch: zero + batch_duration,
         })
     }
@@ -168,6 +171,30 @@ impl Running {
     #[must_use]
     pub fn first_batch(&self) -> Time {
         self.first_batch
+    }
+
+    /// Each state as bytes, under the name of its operator, as it is after the last batch that was
+    /// generated.
+    ///
+    /// # Errors
+    /// `Unavailable` while a batch is not applied.
+    #[doc(hidden)]
+    pub fn encode_states(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        self.graph.states.encode()
+    }
+
+    /// How many keys each state has and what they take, under the name of its operator.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn state_sizes(&self) -> Vec<(String, tidemill_core::state::StateSize)> {
+        self.graph.states.sizes()
+    }
+
+    /// How many batches were left out of states, under
+    /// [`FailedBatch::Skip`](crate::FailedBatch::Skip).
+    #[must_use]
+    pub fn num_skipped(&self) -> u64 {
+        self.graph.states.num_skipped()
     }
 
     /// Stops the stream from elsewhere.

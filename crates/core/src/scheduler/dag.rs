@@ -94,7 +94,11 @@ fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Vec<Arc<dyn 
     let mut open = vec![stage.root.input()];
     while let Some(parent) = open.pop() {
         let node = parent.any();
-        if !seen.insert(node.meta().id()) || is_kept(node, blocks)? {
+        if !seen.insert(node.meta().id()) {
+            continue;
+        }
+        node.prepare()?;
+        if is_kept(node, blocks)? {
             continue;
         }
         for dependency in node.dependencies() {

@@ -1,10 +1,12 @@
 //! `DStream<T>`: a sequence of RDDs, one for each batch.
 
 pub(crate) mod for_each;
+mod map_with_state;
 pub(crate) mod node;
 mod pair;
 mod per_batch;
 mod print;
+mod update_state;
 mod with;
 
 use std::error::Error as StdError;
@@ -13,6 +15,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use map_with_state::MapWithStateDStream;
 pub use pair::PairDStream;
 pub use with::DStreamWith;
 

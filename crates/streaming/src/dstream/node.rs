@@ -9,6 +9,7 @@ use tidemill_core::travel::Image;
 use tidemill_core::{Data, Error, Operator, Rdd, Result, StorageLevel};
 
 use crate::listener::InputInfo;
+use crate::state::AnyState;
 use crate::time::{Time, is_multiple, take_until};
 
 /// Work of one output for one batch.
@@ -57,6 +58,11 @@ pub(crate) trait StreamNode<T>: Send + Sync + 'static {
         None
     }
 
+    /// What it keeps from batch to batch, if anything.
+    fn state(&self) -> Option<Arc<dyn AnyState>> {
+        None
+    }
+
     /// Refuses functions that cannot leave the process.
     fn check(&self, _operator: &Operator, _image: &Image) -> Result<()> {
         Ok(())
@@ -76,6 +82,9 @@ pub(crate) trait AnyStream: Send + Sync {
     fn parents(&self) -> Vec<Arc<dyn AnyStream>>;
     fn reads_back(&self) -> Duration;
     fn input_id(&self) -> Option<usize>;
+    fn state(&self) -> Option<Arc<dyn AnyState>>;
+    /// Computes the RDD of a batch, where there is one, and remembers it.
+    fn visit(&self, batch: &Batch) -> Result<()>;
     fn check(&self, image: &Image) -> Result<()>;
     fn validate(&self) -> Result<()>;
     fn begin(&self, zero: Time);
@@ -173,6 +182,14 @@ impl<T: Data> AnyStream for Stream<T> {
         self.node.input_id()
     }
 
+    fn state(&self) -> Option<Arc<dyn AnyState>> {
+        self.node.state()
+    }
+
+    fn visit(&self, batch: &Batch) -> Result<()> {
+        self.rdd_of(batch, batch.time).map(drop)
+    }
+
     fn check(&self, image: &Image) -> Result<()> {
         self.node.check(&self.operator(), image)
     }
@@ -191,6 +208,9 @@ impl<T: Data> AnyStream for Stream<T> {
             for rdd in forgotten.values() {
                 rdd.unpersist();
             }
+        }
+        if let Some(state) = self.node.state() {
+            state.forget(time);
         }
     }
 }

@@ -79,17 +79,17 @@ enum Phase {
 impl Driver {
     /// Starts the threads; on an error nothing is left running.
     pub(crate) fn new(
-        graph: Graph,
+        graph: Arc<Graph>,
         env: Arc<InputEnv>,
         period: Duration,
         termination: Arc<Termination>,
         (events, zero): (Sender<Event>, Time),
     ) -> Result<Self> {
-        let graph = Arc::new(graph);
         let clock = Arc::clone(env.ctx.clock());
         for stream in graph.streams() {
             stream.begin(zero);
         }
+        graph.states.begin(zero, env.settings.failed_batch);
         let (generator, times) = channel();
         let (jobs, job_queue) = channel();
         let job_queue: JobQueue = Arc::new(Mutex::new(job_queue));
@@ -240,8 +240,7 @@ impl Driver {
             .graph
             .outputs
             .get(output)
-            .map(|output| output.name())
-            .unwrap_or_default();
+            .map_or_else(|| "state".to_owned(), |output| output.name());
         OutputInfo {
             time,
             id: output,
@@ -402,7 +401,7 @@ impl Driver {
             deadline.stop();
             let _ = deadline.join();
         }
-        self.graph.clear(Time::from_ms(i64::MAX), true);
+        self.graph.clear_all();
         if self.stops_context {
             self.env.ctx.stop();
         }

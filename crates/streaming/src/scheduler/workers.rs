@@ -27,15 +27,7 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
             input.allocate(time);
         }
         let batch = Batch::new(time);
-        let jobs = catch(|| {
-            let mut jobs = Vec::new();
-            for (output, id) in graph.outputs.iter().zip(0..) {
-                if let Some(job) = output.generate(&batch)? {
-                    jobs.push((id, job));
-                }
-            }
-            Ok(jobs)
-        });
+        let jobs = catch(|| jobs_of(graph, &batch));
         let generated = Generated {
             time,
             inputs: batch.inputs(),
@@ -45,6 +37,23 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
             return;
         }
     }
+}
+
+/// The jobs of a batch, each after the states that its output needs; states that no output of the
+/// batch needs have a job of their own.
+fn jobs_of(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
+    let (states, time) = (&graph.states, batch.time);
+    let mut jobs = Vec::new();
+    for (output, id) in graph.outputs.iter().zip(0..) {
+        if let Some(job) = output.generate(batch)? {
+            jobs.push((id, states.before(id, time, job)));
+        }
+    }
+    states.register(batch)?;
+    if let Some(job) = states.rest(jobs.iter().map(|(id, _)| *id), time) {
+        jobs.push((graph.outputs.len(), job));
+    }
+    Ok(jobs)
 }
 
 /// One job of one batch.
