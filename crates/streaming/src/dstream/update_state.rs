@@ -2,6 +2,7 @@
 
 use std::panic::Location;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemill_core::codec::{Decoder, Encoder};
 use tidemill_core::function::{Function, Function2, Function4, Plain};
@@ -18,7 +19,7 @@ use crate::time::Time;
 /// The state after each batch.
 struct UpdateState<K: 'static, V: 'static, S: 'static, M> {
     parent: DStream<(K, V)>,
-    spec: StateSpec<K, S>,
+    timeout: Option<Duration>,
     state: Arc<SnapshotOperator<K, S>>,
     function: Arc<M>,
 }
@@ -78,7 +79,7 @@ impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> StreamNode<(K, S)>
     }
 
     fn validate(&self, operator: &Operator) -> Result<()> {
-        check_timeout(operator, self.spec.time_out(), false)
+        check_timeout(operator, self.timeout, false)
     }
 }
 
@@ -211,7 +212,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(Vec<V>, Option<S>) -> Option<S> + Send + Sync + 'static,
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
-        self.update_state_as(operator, spec, EachKey(OfValues(Plain(f))))
+        self.update_state_as(operator, &spec, EachKey(OfValues(Plain(f))))
     }
 
     /// As [`update_state_by_key_with`](Self::update_state_by_key_with); `f` gets the batch's time
@@ -223,7 +224,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(Time, &K, Vec<V>, Option<S>) -> Option<S> + Send + Sync + 'static,
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
-        self.update_state_as(operator, spec, EachKey(OfKey(Plain(f))))
+        self.update_state_as(operator, &spec, EachKey(OfKey(Plain(f))))
     }
 
     /// The state of each partition as what `f` makes of its keys, each with the batch's values and
@@ -243,20 +244,20 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         I: IntoIterator<Item = (K, S)> + 'static,
     {
         let operator = Operator::new("update_state_by_partition", Location::caller());
-        self.update_state_as(operator, spec, OfPartition(Plain(f)))
+        self.update_state_as(operator, &spec, OfPartition(Plain(f)))
     }
 
     fn update_state_as<S: Data, M: UpdateAll<K, V, S>>(
         &self,
         operator: Operator,
-        spec: StateSpec<K, S>,
+        spec: &StateSpec<K, S>,
         function: M,
     ) -> DStream<(K, S)> {
         let ctx = &self.shared().ctx;
         let node = UpdateState {
             parent: self.clone(),
+            timeout: spec.time_out(),
             state: SnapshotOperator::new(ctx, spec.placement_in(ctx), spec.initial()),
-            spec,
             function: Arc::new(function),
         };
         self.child(operator, node)
@@ -273,6 +274,6 @@ impl<K: Key, V: Data, C: Data> DStreamWith<(K, V), C> {
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
         let function = EachKey(OfValues(self.captured(f)));
-        self.stream().update_state_as(operator, spec, function)
+        self.stream().update_state_as(operator, &spec, function)
     }
 }

@@ -24,6 +24,10 @@ mod scheduling;
 mod socket;
 mod socket_faults;
 mod start;
+mod state;
+mod state_failures;
+mod state_map;
+mod state_runs;
 mod stopping;
 mod support;
 
@@ -37,6 +41,10 @@ fn main() {
         graph::cases(),
         scheduling::cases(),
         start::cases(),
+        state::cases(),
+        state_map::cases(),
+        state_failures::cases(),
+        state_runs::cases(),
         lifecycle::cases(),
         stopping::cases(),
         failures::cases(),
