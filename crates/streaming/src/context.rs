@@ -10,7 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidemill_core::{Context, Data, Error, Operator, Rdd, Result, Text};
 
-use crate::dstream::{BoxError, DStream};
+use crate::dstream::per_batch::PerMany;
+use crate::dstream::{BoxError, DStream, user_error};
 use crate::graph::GraphBuilder;
 use crate::input::{
     InputSource, OffsetInput, OffsetReader, OffsetSource, Passive, QueueInput, QueueMode, RddQueue,
@@ -22,6 +23,7 @@ use crate::receiver::{
 };
 use crate::running::Running;
 use crate::settings::StreamSettings;
+use crate::time::Time;
 
 /// Where `print` writes to.
 pub(crate) type Printer = Arc<Mutex<Box<dyn Write + Send>>>;
@@ -318,6 +320,77 @@ impl StreamingContext {
         let operator = Operator::new("offset_stream", Location::caller());
         let node = OffsetInput::new(self.passive_input(&operator), self.ctx.clone(), source);
         DStream::new(&self.shared, operator, self.batch_duration, node)
+    }
+
+    /// The records of all streams: those of the first, then of the second, and so on.
+    ///
+    /// *Shape* `T`, the streams' slide. *Cost* narrow. *State* none. No stream at all, and streams
+    /// of different contexts or slides, are refused at start.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tidemill_core::Context;
+    /// use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    ///
+    /// let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// let parts = [1, 2, 3].map(|_| ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All));
+    /// assert_eq!(ssc.union(&parts).slide_duration(), Duration::from_secs(1));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn union<T: Data>(&self, streams: &[DStream<T>]) -> DStream<T> {
+        let operator = Operator::new("union", Location::caller());
+        let ctx = self.ctx.clone();
+        self.per_many(operator, streams, move |rdds, operator, _| {
+            ctx.union_as(operator.clone(), rdds)
+        })
+    }
+
+    /// The RDD that `f` makes of each batch's RDDs of all streams, in their order. `f` runs on the
+    /// driver, once a batch, before the batch's jobs; an `Err` fails the batch, later ones go on.
+    ///
+    /// *Shape* `U`, the streams' slide. No stream at all, and streams of different contexts or
+    /// slides, are refused at start. For two streams of different types see
+    /// [`DStream::transform_with`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// let parts = [1, 2].map(|_| ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All));
+    /// let longest_first = ssc.transform(&parts, |rdds, _time| match rdds {
+    ///     [a, b] => Ok(b.union(a)?),
+    ///     _ => Err("two streams".into()),
+    /// });
+    /// assert_eq!(longest_first.slide_duration(), Duration::from_secs(1));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn transform<T: Data, U: Data>(
+        &self,
+        streams: &[DStream<T>],
+        f: impl Fn(&[Rdd<T>], Time) -> Result<Rdd<U>, BoxError> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let operator = Operator::new("transform", Location::caller());
+        self.per_many(operator, streams, move |rdds, operator, time| {
+            operator
+                .call(|| f(rdds, time))
+                .map_err(|e| user_error(operator, time, e))
+        })
+    }
+
+    fn per_many<T: Data, U: Data>(
+        &self,
+        operator: Operator,
+        streams: &[DStream<T>],
+        make: impl Fn(&[Rdd<T>], &Operator, Time) -> Result<Rdd<U>> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let slide = streams
+            .first()
+            .map_or(self.batch_duration, DStream::slide_duration);
+        let node = PerMany::new(&self.shared, streams, make);
+        DStream::new(&self.shared, operator, slide, node)
     }
 
     fn passive_input(&self, operator: &Operator) -> usize {

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidemill_core::{Error, ErrorKind, Result};
+use tidemill_core::travel::Image;
+use tidemill_core::{Error, ErrorKind, Operator, Result};
 
 use crate::dstream::node::{AnyStream, Batch, Job};
 use crate::input::AnyInput;
@@ -16,7 +18,11 @@ use crate::time::Time;
 /// An output operation: makes at most one job for each batch.
 pub(crate) trait AnyOutput: Send + Sync {
     fn stream(&self) -> Arc<dyn AnyStream>;
-    fn name(&self) -> String;
+    fn operator(&self) -> Operator;
+    /// Refuses functions that cannot leave the process.
+    fn check(&self, _image: &Image) -> Result<()> {
+        Ok(())
+    }
     fn generate(&self, batch: &Batch) -> Result<Option<Job>>;
 }
 
@@ -24,6 +30,8 @@ pub(crate) trait AnyOutput: Send + Sync {
 #[derive(Default)]
 pub(crate) struct GraphBuilder {
     state: Mutex<State>,
+    /// The last batch time for which jobs were made, in milliseconds; 0 before the first.
+    generated_ms: Arc<AtomicI64>,
 }
 
 #[derive(Default)]
@@ -59,7 +67,7 @@ impl GraphBuilder {
 
     pub(crate) fn add_output(&self, output: Arc<dyn AnyOutput>) {
         let mut state = self.state.lock();
-        if state.admit(&output.name()) {
+        if state.admit(&output.operator().to_string()) {
             state.outputs.push(output);
         }
     }
@@ -94,6 +102,22 @@ impl GraphBuilder {
         drop((inputs, outputs));
     }
 
+    /// Whether what is set of a stream still counts; refused like a late output when not.
+    pub(crate) fn admit_setting(&self, what: &str, operator: &Operator) -> bool {
+        let state = self.state.lock();
+        if state.phase == Phase::Building {
+            return true;
+        }
+        let text = format!("cannot change {what} of a DStream after streaming context has started");
+        state.refuse(&Error::invalid(text).with("operator", operator));
+        false
+    }
+
+    /// The last batch time that has come.
+    pub(crate) fn generated(&self) -> Time {
+        Time::from_ms(self.generated_ms.load(Ordering::Acquire))
+    }
+
     pub(crate) fn stop(&self) {
         self.state.lock().phase = Phase::Stopped;
     }
@@ -113,6 +137,7 @@ impl GraphBuilder {
             remembered: Vec::new(),
             max_remember: Duration::ZERO,
             states: States::default(),
+            generated_ms: Arc::clone(&self.generated_ms),
         };
         let least = batch_duration.max(state.remember.unwrap_or_default());
         let graph = graph.with_remember_durations(least)?;
@@ -133,11 +158,16 @@ impl State {
              not supported"
         ))
         .with("operator", name);
+        self.refuse(&error);
+        false
+    }
+
+    /// What comes too late is logged, and told to whom awaits the end.
+    fn refuse(&self, error: &Error) {
         tracing::error!(error = %error, "too late");
         if let Some(termination) = &self.termination {
-            termination.fail(&error);
+            termination.fail(error);
         }
-        false
     }
 }
 
@@ -149,6 +179,7 @@ pub(crate) struct Graph {
     remembered: Vec<(Arc<dyn AnyStream>, Duration)>,
     max_remember: Duration,
     pub(crate) states: States,
+    generated_ms: Arc<AtomicI64>,
 }
 
 impl Graph {
@@ -158,10 +189,10 @@ impl Graph {
         let children_first = self.children_first();
         for stream in &children_first {
             let own = spans.get(&stream.id()).copied().unwrap_or_default();
-            let own = own.max(least).max(stream.slide());
+            let own = own.max(least).max(remembers_itself(&**stream));
             spans.insert(stream.id(), own);
             for parent in stream.parents() {
-                let needed = own + stream.reads_back();
+                let needed = own.saturating_add(stream.reads_back());
                 let span = spans.entry(parent.id()).or_default();
                 *span = (*span).max(needed);
             }
@@ -174,7 +205,7 @@ impl Graph {
                 (stream, span)
             })
             .collect();
-        refuse_equal_names(&self.remembered)?;
+        self.refuse_equal_names()?;
         let parents_first = self.remembered.iter().rev();
         self.states = States::new(
             parents_first.map(|(stream, _)| Arc::clone(stream)),
@@ -239,24 +270,47 @@ impl Graph {
             |(stream, _): &&(Arc<dyn AnyStream>, Duration)| stream.input_id() == Some(input.id());
         self.remembered.iter().find(of_input).map(|(_, span)| *span)
     }
+
+    /// The inputs that an output needs.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &Arc<dyn AnyStream>> {
+        self.streams().filter(|stream| stream.input_id().is_some())
+    }
+
+    /// Notes that the jobs of a batch are made, or could not be.
+    pub(crate) fn mark_generated(&self, time: Time) {
+        self.generated_ms.fetch_max(time.as_ms(), Ordering::AcqRel);
+    }
+
+    /// Names that the user gave are addresses in checkpoints: no two operators may share one.
+    fn refuse_equal_names(&self) -> Result<()> {
+        let mut named: BTreeMap<String, String> = BTreeMap::new();
+        let outputs = self.outputs.iter().map(|output| output.operator());
+        for operator in self
+            .streams()
+            .map(|stream| stream.operator())
+            .chain(outputs)
+        {
+            let Some(name) = operator.name() else {
+                continue;
+            };
+            if let Some(other) = named.insert(name.to_owned(), operator.to_string()) {
+                return Err(
+                    Error::new(ErrorKind::Invalid, "two operators have the same name")
+                        .with("name", name)
+                        .with("one", other)
+                        .with("other", operator),
+                );
+            }
+        }
+        Ok(())
+    }
 }
 
-/// Names that the user gave are addresses in checkpoints: no two streams may share one.
-fn refuse_equal_names(streams: &[(Arc<dyn AnyStream>, Duration)]) -> Result<()> {
-    let mut named: BTreeMap<String, String> = BTreeMap::new();
-    for (stream, _) in streams {
-        let operator = stream.operator();
-        let Some(name) = operator.name() else {
-            continue;
-        };
-        if let Some(other) = named.insert(name.to_owned(), operator.to_string()) {
-            return Err(
-                Error::new(ErrorKind::Invalid, "two operators have the same name")
-                    .with("name", name)
-                    .with("one", other)
-                    .with("other", operator),
-            );
-        }
-    }
-    Ok(())
+/// How long a stream remembers for itself: one slide, or two intervals of its checkpoints.
+fn remembers_itself(stream: &dyn AnyStream) -> Duration {
+    let slide = stream.slide();
+    stream
+        .checkpoint_interval()
+        .filter(|interval| slide <= *interval)
+        .map_or(slide, |interval| interval.saturating_mul(2))
 }

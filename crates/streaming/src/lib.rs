@@ -40,7 +40,9 @@ mod time;
 
 pub use context::StreamingContext;
 pub use display::{render, render_into};
-pub use dstream::{BoxError, DStream, DStreamWith, MapWithStateDStream, PairDStream};
+pub use dstream::{
+    BoxError, DStream, DStreamWith, MapWithStateDStream, Output, PairDStream, Placed, Window,
+};
 pub use input::{
     InputSource, OffsetRange, OffsetReader, OffsetSource, QueueMode, RddQueue, SeededSource,
 };

@@ -1,12 +1,14 @@
 //! `Running`: a program of streams that has been started.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidemill_core::{Context, Error, Result, Waiter, catch};
+use tidemill_core::state::StateSize;
+use tidemill_core::{Context, Error, ErrorKind, Result, Waiter, catch};
 
 use crate::context::Shared;
 use crate::graph::Graph;
@@ -101,7 +103,9 @@ pub struct Running {
     events: Sender<Event>,
     driver: Mutex<Option<std::thread::JoinHandle<()>>>,
     listeners: ListenerThread,
-    graph: Arc<Graph>,
+    /// Gone when the stream is over: what it holds must not outlive the stream's threads.
+    graph: Weak<Graph>,
+    num_skipped: Arc<AtomicU64>,
     first_batch: Time,
 }
 
@@ -156,7 +160,8 @@ impl Running {
             events,
             driver: Mutex::new(Some(driver)),
             listeners: listener_thread,
-            graph,
+            num_skipped: Arc::clone(graph.states.num_skipped()),
+            graph: Arc::downgrade(&graph),
             first_batch: zero + batch_duration,
         })
     }
@@ -177,24 +182,31 @@ impl Running {
     /// generated.
     ///
     /// # Errors
-    /// `Unavailable` while a batch is not applied.
+    /// `Unavailable` while a batch is not applied, `Closed` when the stream has stopped.
     #[doc(hidden)]
     pub fn encode_states(&self) -> Result<Vec<(String, Vec<u8>)>> {
-        self.graph.states.encode()
+        self.graph()?.states.encode()
     }
 
     /// How many keys each state has and what they take, under the name of its operator.
+    ///
+    /// # Errors
+    /// `Closed` when the stream has stopped.
     #[doc(hidden)]
-    #[must_use]
-    pub fn state_sizes(&self) -> Vec<(String, tidemill_core::state::StateSize)> {
-        self.graph.states.sizes()
+    pub fn state_sizes(&self) -> Result<Vec<(String, StateSize)>> {
+        Ok(self.graph()?.states.sizes())
+    }
+
+    fn graph(&self) -> Result<Arc<Graph>> {
+        let graph = self.graph.upgrade();
+        graph.ok_or_else(|| Error::new(ErrorKind::Closed, "stream has stopped"))
     }
 
     /// How many batches were left out of states, under
     /// [`FailedBatch::Skip`](crate::FailedBatch::Skip).
     #[must_use]
     pub fn num_skipped(&self) -> u64 {
-        self.graph.states.num_skipped()
+        self.num_skipped.load(Ordering::Relaxed)
     }
 
     /// Stops the stream from elsewhere.
@@ -301,6 +313,11 @@ fn validate(graph: &Graph, ctx: &Context) -> Result<()> {
         stream.validate()?;
         if let Some(image) = ctx.backend().image() {
             stream.check(image)?;
+        }
+    }
+    for output in &graph.outputs {
+        if let Some(image) = ctx.backend().image() {
+            output.check(image)?;
         }
     }
     Ok(())

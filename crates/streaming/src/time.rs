@@ -129,6 +129,12 @@ impl Interval {
     }
 }
 
+impl From<(Time, Time)> for Interval {
+    fn from((begin, end): (Time, Time)) -> Self {
+        Self { begin, end }
+    }
+}
+
 impl fmt::Display for Interval {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "[{}, {}]", self.begin, self.end)

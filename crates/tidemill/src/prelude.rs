@@ -3,4 +3,5 @@
 pub use tidemill_core::{Context, Error, OrderedRdd, PairRdd, Rdd, Result, Text};
 pub use tidemill_streaming::{
     BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, Stop, StreamingContext, Time,
+    Window,
 };

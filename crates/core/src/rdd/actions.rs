@@ -216,9 +216,19 @@ impl<T: Data> Rdd<T> {
         E: Into<Box<dyn StdError + Send + Sync>> + 'static,
     {
         let operator = Operator::new("for_each_partition", Location::caller());
+        self.for_each_partition_with(operator, Arc::new(Plain(f)))
+    }
+
+    /// The action with the operator and the function object given, for the streams.
+    #[doc(hidden)]
+    pub fn for_each_partition_with<E, M>(&self, operator: Operator, f: Arc<M>) -> Result<()>
+    where
+        E: Into<Box<dyn StdError + Send + Sync>> + 'static,
+        M: Function<PartitionIter<T>, Output = Result<(), E>>,
+    {
         let function = Arc::new(TryEachPartition {
             operator: operator.clone(),
-            function: Plain(f),
+            function: f,
         });
         self.ctx
             .run_action(operator, self, &function, &self.all_splits()?)?;
@@ -391,7 +401,7 @@ impl<T, M: Function<T, Output = ()>> Function<PartitionIter<T>> for EachRecord<M
 /// `for_each_partition`.
 struct TryEachPartition<M> {
     operator: Operator,
-    function: M,
+    function: Arc<M>,
 }
 
 impl<M: Portable> Portable for TryEachPartition<M> {
@@ -402,7 +412,7 @@ impl<M: Portable> Portable for TryEachPartition<M> {
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
             operator: decoder.operator().clone(),
-            function: M::decode(decoder)?,
+            function: Arc::new(M::decode(decoder)?),
         })
     }
 }

@@ -174,11 +174,7 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     #[track_caller]
     fn partition_by(&self, partitioner: impl Partitioner<K>) -> Rdd<(K, V)> {
         let operator = Operator::new("partition_by", Location::caller());
-        let partitioner: Arc<dyn AnyPartitioner<K>> = Arc::new(partitioner);
-        if self.pairs().partitioner() == Some(PartitionedBy::of(&partitioner)) {
-            return self.pairs().clone();
-        }
-        self.pairs().shuffle_by(operator, partitioner)
+        self.pairs().place_as(operator, Arc::new(partitioner))
     }
 
     /// For each key of either side: all its values of both.
@@ -289,6 +285,31 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
             combine,
             Arc::new(HashPartitioner::new(num_partitions)),
         )
+    }
+
+    pub fn combine_placed<C: Data, A: Combine<V, C>, P: Partitioner<K>>(
+        &self,
+        operator: Operator,
+        combine: Arc<A>,
+        partitioner: Arc<P>,
+    ) -> Rdd<(K, C)> {
+        self.combine_by(operator, combine, partitioner)
+    }
+
+    pub fn group_placed<P: Partitioner<K>>(
+        &self,
+        operator: Operator,
+        partitioner: Arc<P>,
+    ) -> Rdd<(K, Vec<V>)> {
+        self.group_by(operator, partitioner)
+    }
+
+    pub fn place_as<P: Partitioner<K>>(&self, operator: Operator, partitioner: Arc<P>) -> Self {
+        let partitioner: Arc<dyn AnyPartitioner<K>> = partitioner;
+        if self.partitioner() == Some(PartitionedBy::of(&partitioner)) {
+            return self.clone();
+        }
+        self.shuffle_by(operator, partitioner)
     }
 
     pub(crate) fn combine_by<C: Data, A: Combine<V, C>>(

@@ -1,5 +1,7 @@
 //! The step of a window that is reduced with the help of an inverse function.
 
+use std::sync::Arc;
+
 use foldhash::fast::FixedState;
 use hashbrown::HashMap;
 use serde::{Deserialize, Serialize};
@@ -7,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::handle::State;
 use super::step::{Batch, Overlay, Step};
 use crate::codec::{Decoder, Encoder};
+use crate::combine::Reduce;
 use crate::data::{Data, Key, PartitionIter};
 use crate::error::{Error, Result};
 use crate::function::Function2;
@@ -25,7 +28,7 @@ pub enum Side<V> {
 #[derive(Debug)]
 #[doc(hidden)]
 pub struct InverseWindow<F, G, H> {
-    pub reduce: F,
+    pub reduce: Arc<Reduce<F>>,
     pub inverse: G,
     /// Which pairs stay.
     pub filter: H,
@@ -40,10 +43,33 @@ impl<F: Portable, G: Portable, H: Portable> Portable for InverseWindow<F, G, H> 
 
     fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
         Ok(Self {
-            reduce: F::decode(decoder)?,
+            reduce: Arc::new(Reduce::decode(decoder)?),
             inverse: G::decode(decoder)?,
             filter: H::decode(decoder)?,
         })
+    }
+}
+
+/// No filter: every pair stays.
+#[derive(Debug)]
+#[doc(hidden)]
+pub struct KeepAll;
+
+impl Portable for KeepAll {
+    fn encode(&self, _: &mut Encoder<'_>) -> Result<()> {
+        Ok(())
+    }
+
+    fn decode(_: &mut Decoder<'_>) -> Result<Self> {
+        Ok(Self)
+    }
+}
+
+impl<A, B> Function2<A, B> for KeepAll {
+    type Output = bool;
+
+    fn call(&self, _: A, _: B) -> bool {
+        true
     }
 }
 
@@ -73,7 +99,7 @@ impl<F, G, H> InverseWindow<F, G, H> {
             None => before,
         };
         match entering {
-            Some(entering) => self.reduce.call(without, entering),
+            Some(entering) => self.reduce.0.call(without, entering),
             None => without,
         }
     }
@@ -107,7 +133,7 @@ where
                 Side::Entering(value) => (&mut both.entering, value),
             };
             *reduced = Some(match reduced.take() {
-                Some(before) => batch.operator.call(|| self.reduce.call(before, value)),
+                Some(before) => batch.operator.call(|| self.reduce.0.call(before, value)),
                 None => value,
             });
         }

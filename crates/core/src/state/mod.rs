@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 pub use advance::Versioned;
 pub use delta::Delta;
 pub use handle::State;
-pub use inverse::{InverseWindow, Side};
+pub use inverse::{InverseWindow, KeepAll, Side};
 pub use keyed::{KeyedState, StateSize};
 pub use map::{MapState, MapWithState};
 pub use placement::Placement;

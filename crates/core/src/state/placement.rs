@@ -40,9 +40,12 @@ impl<K: Key> Placement<K> {
 
     #[must_use]
     pub fn by(partitioner: impl Partitioner<K>) -> Self {
-        Self {
-            partitioner: Arc::new(partitioner),
-        }
+        Self::shared(Arc::new(partitioner))
+    }
+
+    #[must_use]
+    pub fn shared(partitioner: Arc<impl Partitioner<K>>) -> Self {
+        Self { partitioner }
     }
 
     #[must_use]

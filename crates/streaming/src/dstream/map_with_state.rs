@@ -1,11 +1,13 @@
 //! `map_with_state`: a state for each key, seen only by records of the key.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidemill_core::codec::{Decoder, Encoder};
 use tidemill_core::function::{Function3, Function4, Plain};
 use tidemill_core::state::{MapState, MapWithState, State};
@@ -16,7 +18,7 @@ use super::node::{AnyStream, Batch, StreamNode};
 use super::{DStream, DStreamWith};
 use crate::state::keyed::KeyedOperator;
 use crate::state::{AnyState, StateSpec, check_timeout};
-use crate::time::Time;
+use crate::time::{Time, take_until};
 
 /// What [`DStream::map_with_state`] gives: a stream of the mapped records, and on the side one of
 /// the state itself.
@@ -63,6 +65,15 @@ impl<K: Key, S: Data, U: Data> MapWithStateDStream<K, S, U> {
         }
     }
 
+    /// Marks the mapped RDDs of every `interval` for a checkpoint, as [`DStream::checkpoint`].
+    #[track_caller]
+    pub fn checkpoint(self, interval: Duration) -> Self {
+        Self {
+            mapped: self.mapped.checkpoint(interval),
+            state: self.state,
+        }
+    }
+
     /// All keys with their states, after each batch.
     ///
     /// *Shape* `(K, S)`, the same slide, placed as the state is, order not kept. *Cost* of an RDD
@@ -79,11 +90,13 @@ impl<K: Key, S: Data, U: Data> MapWithStateDStream<K, S, U> {
 }
 
 /// The records that each batch maps to.
-struct MapWithStateNode<K: 'static, V: 'static, S: 'static, M> {
+struct MapWithStateNode<K: 'static, V: 'static, S: 'static, M: MapState<K, V, S>> {
     parent: DStream<(K, V)>,
     timeout: Option<Duration>,
     state: Arc<KeyedOperator<K, S>>,
     step: Arc<MapWithState<M>>,
+    /// What was made of batches that are remembered. Held while one is made: each is made once.
+    made: Mutex<BTreeMap<Time, Rdd<M::Output>>>,
 }
 
 impl<K: Key, V: Data, S: Data, M: MapState<K, V, S>> MapWithStateNode<K, V, S, M> {
@@ -109,17 +122,20 @@ impl<K: Key, V: Data, S: Data, M: MapState<K, V, S>> StreamNode<M::Output>
         time: Time,
         batch: &Batch,
     ) -> Result<Option<Rdd<M::Output>>> {
+        let mut made = self.made.lock();
         let ledger = self.state.ledger();
         if ledger.has_asked(time) {
-            // Its records were mapped on the way to a later state; they are forgotten.
-            return Ok(None);
+            return Ok(made.get(&time).cloned());
         }
         for missed in ledger.missed(time, self.parent.slide_duration()) {
-            if let Err(error) = self.register(operator, missed, batch) {
-                ledger.miss(operator, missed, error)?;
+            match self.register(operator, missed, batch) {
+                Ok(rdd) => drop(made.insert(missed, rdd)),
+                Err(error) => ledger.miss(operator, missed, error)?,
             }
         }
-        self.register(operator, time, batch).map(Some)
+        let rdd = self.register(operator, time, batch)?;
+        made.insert(time, rdd.clone());
+        Ok(Some(rdd))
     }
 
     fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
@@ -136,6 +152,17 @@ impl<K: Key, V: Data, S: Data, M: MapState<K, V, S>> StreamNode<M::Output>
 
     fn validate(&self, operator: &Operator) -> Result<()> {
         check_timeout(operator, self.timeout, true)
+    }
+
+    fn is_stored(&self) -> bool {
+        true
+    }
+
+    fn forget(&self, time: Time, unpersist: bool) {
+        let forgotten = take_until(&mut self.made.lock(), time);
+        for rdd in forgotten.values().filter(|_| unpersist) {
+            rdd.unpersist();
+        }
     }
 }
 
@@ -158,6 +185,10 @@ impl<K: Key, S: Data, U: Data> StreamNode<(K, S)> for StateSnapshots<K, S, U> {
 
     fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
         vec![self.mapped.any()]
+    }
+
+    fn is_stored(&self) -> bool {
+        true
     }
 }
 
@@ -282,6 +313,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
             timeout,
             state: Arc::clone(&state),
             step: Arc::new(MapWithState { function, timeout }),
+            made: Mutex::default(),
         };
         let mapped = self.child(operator, node);
         MapWithStateDStream { mapped, state }

@@ -1,12 +1,19 @@
 //! `DStream<T>`: a sequence of RDDs, one for each batch.
 
 pub(crate) mod for_each;
+mod inverse_window;
+mod keep;
 mod map_with_state;
 pub(crate) mod node;
 mod pair;
-mod per_batch;
+pub(crate) mod per_batch;
+mod placed;
 mod print;
+mod reduced_window;
+mod slice;
 mod update_state;
+pub(crate) mod window;
+mod windowed;
 mod with;
 
 use std::error::Error as StdError;
@@ -15,17 +22,19 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use for_each::Output;
 pub use map_with_state::MapWithStateDStream;
 pub use pair::PairDStream;
+pub use placed::Placed;
+pub use window::Window;
 pub use with::DStreamWith;
 
 use tidemill_core::combine::Reduce;
 use tidemill_core::function::{Function, Function2, Plain};
-use tidemill_core::{Data, Key, Operator, PartitionIter, Rdd, Result, StorageLevel};
+use tidemill_core::{Data, HashPartitioner, Key, Operator, PartitionIter, Rdd, Result};
 
 use crate::context::Shared;
 use crate::time::Time;
-use for_each::ForEach;
 use node::{AnyStream, Stream, StreamNode};
 use per_batch::PerBatch;
 
@@ -35,13 +44,25 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// A sequence of RDDs, one for each batch. A cheap handle on a description: nothing is computed
 /// unless an output needs it.
 ///
-/// | operators | shape | cost |
-/// |---|---|---|
-/// | `map`, `try_map`, `filter`, `flat_map`, `map_partitions`, `glom` | as the RDD's | narrow |
-/// | `union`, `transform`, `transform_with` | as given | narrow, or what the function does |
-/// | `count`, `reduce`, `count_by_value`, `repartition` | per batch | one shuffle |
-/// | [`PairDStream`]: `reduce_by_key`, `group_by_key`, joins, … | per batch | one shuffle |
-/// | `print`, `for_each_rdd` | outputs | one job a batch |
+/// | operators | shape | cost | state |
+/// |---|---|---|---|
+/// | `map`, `try_map`, `filter`, `flat_map`, `map_partitions`, `map_partitions_with_index`, `glom` | as the RDD's | narrow | none |
+/// | [`PairDStream`]: `map_values`, `flat_map_values` | as the RDD's | narrow | none |
+/// | `union`, `transform`, `transform_with` | as given | narrow, or what the function does | none |
+/// | `count`, `reduce`, `count_by_value`, `repartition` | per batch | one shuffle | none |
+/// | [`PairDStream`]: `reduce_by_key`, `combine_by_key`, `group_by_key`, `partition_by` | per batch | one shuffle | none |
+/// | [`PairDStream`]: `cogroup`, `join`, `left_outer_join`, `right_outer_join`, `full_outer_join` | per batch of both | two shuffles | none |
+/// | `window` | `T`, per window | narrow, all records of the window | none; keeps the windowed stream |
+/// | `reduce_by_window`, `count_by_window` | one record a window | one shuffle a batch, whatever the window's length | none; keeps partial results |
+/// | `count_by_value_and_window` | `(T, u64)` per window | one shuffle a batch and passes over the distinct records | none; keeps partial results |
+/// | [`PairDStream`]: `reduce_by_key_and_window` | `(K, V)` per window | one shuffle a batch and passes over the keys | none; keeps partial results |
+/// | [`PairDStream`]: `group_by_key_and_window` | `(K, Vec<V>)` per window | one shuffle a batch and all records of the window | none; keeps the groups |
+/// | `persist`, `cache`, `checkpoint`, `named`, `slice` | – | none | none |
+/// | `print`, `print_first`, `for_each_rdd`, `for_each_partition` | outputs | one job a batch | none |
+///
+/// *Per batch* and *per window*: the slide is the stream's, or the window's. With
+/// [`with`](Self::with) functions get data to go along, with [`PairDStream::placed_by`] keyed
+/// operators another partitioner than the default one.
 #[must_use = "a stream does nothing until an output needs it"]
 pub struct DStream<T: 'static> {
     shared: Arc<Shared>,
@@ -112,18 +133,6 @@ impl<T: Data> DStream<T> {
         self
     }
 
-    /// Keeps each batch's RDD in memory once it is computed, until it is forgotten. Worth it for a
-    /// stream that several outputs read.
-    pub fn persist(self, level: StorageLevel) -> Self {
-        self.stream.set_storage(level);
-        self
-    }
-
-    /// [`persist`](Self::persist) in memory.
-    pub fn cache(self) -> Self {
-        self.persist(StorageLevel::MemoryOnly)
-    }
-
     /// Applies `f` to each record. See [`Rdd::map`].
     ///
     /// *Shape* `U`, the same slide, partitions and order. *Cost* narrow. *State* none.
@@ -143,10 +152,7 @@ impl<T: Data> DStream<T> {
     where
         E: Into<BoxError> + 'static,
     {
-        let operator = Operator::new("try_map", Location::caller());
-        self.per_batch(operator, Plain(f), |rdd, operator, f| {
-            rdd.try_map_with(operator, f)
-        })
+        self.try_map_with(Operator::new("try_map", Location::caller()), Plain(f))
     }
 
     /// Keeps the records for which `f` holds. See [`Rdd::filter`].
@@ -180,9 +186,34 @@ impl<T: Data> DStream<T> {
         I: IntoIterator<Item: Data> + 'static,
     {
         let operator = Operator::new("map_partitions", Location::caller());
-        self.per_batch(operator, Plain(f), |rdd, operator, f| {
-            rdd.map_each_partition_with(operator, f)
-        })
+        self.map_each_partition_with(operator, Plain(f))
+    }
+
+    /// Applies `f` to the number and the records of each partition, empty ones too. See
+    /// [`Rdd::map_partitions_with_index`].
+    ///
+    /// *Shape* the items of `I`, the same slide and partitions. *Cost* narrow. *State* none.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// let numbers = ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All);
+    /// let placed = numbers.map_partitions_with_index(|at, records| records.map(move |x| (at, x)));
+    /// assert!(format!("{placed:?}").contains("map_partitions_with_index at "));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[track_caller]
+    pub fn map_partitions_with_index<I>(
+        &self,
+        f: impl Fn(usize, PartitionIter<T>) -> I + Send + Sync + 'static,
+    ) -> DStream<I::Item>
+    where
+        I: IntoIterator<Item: Data> + 'static,
+    {
+        let operator = Operator::new("map_partitions_with_index", Location::caller());
+        self.map_partitions_with(operator, Plain(f))
     }
 
     /// Each partition as one list. See [`Rdd::glom`].
@@ -227,7 +258,10 @@ impl<T: Data> DStream<T> {
     /// *Shape* `u64`, one record. *Cost* one shuffle of one number a partition. *State* none.
     #[track_caller]
     pub fn count(&self) -> DStream<u64> {
-        let operator = Operator::new("count", Location::caller());
+        self.count_as(Operator::new("count", Location::caller()))
+    }
+
+    pub(crate) fn count_as(&self, operator: Operator) -> DStream<u64> {
         let add = Arc::new(Reduce(Plain(|a: u64, b: u64| a + b)));
         self.per_batch_plain(operator, move |rdd, operator| {
             let count = |records: PartitionIter<T>| std::iter::once(((), records.count() as u64));
@@ -247,8 +281,15 @@ impl<T: Data> DStream<T> {
     /// partition. *State* none.
     #[track_caller]
     pub fn reduce(&self, f: impl Fn(T, T) -> T + Send + Sync + 'static) -> Self {
-        let operator = Operator::new("reduce", Location::caller());
-        self.per_batch(operator, Reduce(Plain(f)), |rdd, operator, f| {
+        self.reduce_with(Operator::new("reduce", Location::caller()), Plain(f))
+    }
+
+    pub(crate) fn reduce_with<M: Function2<T, T, Output = T>>(
+        &self,
+        operator: Operator,
+        f: M,
+    ) -> Self {
+        self.per_batch(operator, Reduce(f), |rdd, operator, f| {
             let keyed = rdd.map_with(operator.clone(), Arc::new(Plain(|record: T| ((), record))));
             let reduced = keyed.combine_as(operator.clone(), f, 1);
             reduced.map_with(operator, Arc::new(Plain(|((), record): ((), T)| record)))
@@ -293,30 +334,6 @@ impl<T: Data> DStream<T> {
         })
     }
 
-    /// Runs `f` on the driver for each batch's RDD. What `f` runs actions on is computed; an `f`
-    /// without an action runs no job.
-    ///
-    /// *Guarantee* at least once: after a failure a batch may be repeated, with the same time.
-    /// An `Err` is reported by `await_termination`; later batches go on.
-    #[track_caller]
-    pub fn for_each_rdd(
-        &self,
-        f: impl Fn(&Rdd<T>, Time) -> Result<(), BoxError> + Send + Sync + 'static,
-    ) {
-        let operator = Operator::new("for_each_rdd", Location::caller());
-        self.output(operator, f);
-    }
-
-    pub(crate) fn output(
-        &self,
-        operator: Operator,
-        f: impl Fn(&Rdd<T>, Time) -> Result<(), BoxError> + Send + Sync + 'static,
-    ) {
-        self.shared
-            .graph
-            .add_output(Arc::new(ForEach::new(self.clone(), operator, f)));
-    }
-
     pub(crate) fn map_with<U: Data, M: Function<T, Output = U>>(
         &self,
         operator: Operator,
@@ -339,6 +356,37 @@ impl<T: Data> DStream<T> {
     {
         self.per_batch(operator, f, |rdd, operator, f| {
             rdd.flat_map_with(operator, f)
+        })
+    }
+
+    pub(crate) fn try_map_with<U, E, M>(&self, operator: Operator, f: M) -> DStream<U>
+    where
+        U: Data,
+        E: Into<BoxError> + 'static,
+        M: Function<T, Output = Result<U, E>>,
+    {
+        self.per_batch(operator, f, |rdd, operator, f| {
+            rdd.try_map_with(operator, f)
+        })
+    }
+
+    pub(crate) fn map_each_partition_with<I, M>(&self, operator: Operator, f: M) -> DStream<I::Item>
+    where
+        I: IntoIterator<Item: Data> + 'static,
+        M: Function<PartitionIter<T>, Output = I>,
+    {
+        self.per_batch(operator, f, |rdd, operator, f| {
+            rdd.map_each_partition_with(operator, f)
+        })
+    }
+
+    pub(crate) fn map_partitions_with<I, M>(&self, operator: Operator, f: M) -> DStream<I::Item>
+    where
+        I: IntoIterator<Item: Data> + 'static,
+        M: Function2<usize, PartitionIter<T>, Output = I>,
+    {
+        self.per_batch(operator, f, |rdd, operator, f| {
+            rdd.map_partitions_with(operator, f)
         })
     }
 
@@ -369,18 +417,15 @@ impl<T: Key> DStream<T> {
     pub fn count_by_value(&self) -> DStream<(T, u64)> {
         let operator = Operator::new("count_by_value", Location::caller());
         let ones = self.map_with(operator.clone(), Plain(|record: T| (record, 1)));
-        ones.reduce_as(operator, Plain(|a: u64, b: u64| a + b))
+        let partitioner = ones.default_partitioner();
+        ones.combine_as(operator, Reduce(Plain(|a: u64, b: u64| a + b)), partitioner)
     }
 }
 
-impl<K: Key, V: Data> DStream<(K, V)> {
-    pub(crate) fn reduce_as<M: Function2<V, V, Output = V>>(
-        &self,
-        operator: Operator,
-        f: M,
-    ) -> Self {
-        self.per_batch(operator, Reduce(f), |rdd, operator, f| {
-            rdd.combine_as(operator, f, rdd.context().default_parallelism())
-        })
+impl<T: Data> DStream<T> {
+    /// By hash, over as many partitions as the context's default parallelism.
+    pub(crate) fn default_partitioner(&self) -> Arc<HashPartitioner> {
+        let num_partitions = self.shared.ctx.default_parallelism();
+        Arc::new(HashPartitioner::new(num_partitions))
     }
 }

@@ -5,6 +5,7 @@ use std::panic::Location;
 use tidemill_core::{Data, Error, ErrorKind, Operator};
 
 use super::DStream;
+use super::for_each::Output;
 use crate::display::render_into;
 
 /// Records that `print` shows of each batch.
@@ -17,22 +18,21 @@ impl<T: Data> DStream<T> {
     ///
     /// *Cost* one job a batch, over as few partitions as have ten records.
     #[track_caller]
-    pub fn print(&self) {
-        self.print_as(Operator::new("print", Location::caller()), DEFAULT_PRINTED);
+    pub fn print(&self) -> Output {
+        self.print_as(Operator::new("print", Location::caller()), DEFAULT_PRINTED)
     }
 
     /// As [`print`](Self::print), the first `num` records.
     #[track_caller]
-    pub fn print_first(&self, num: usize) {
-        self.print_as(Operator::new("print", Location::caller()), num);
+    pub fn print_first(&self, num: usize) -> Output {
+        self.print_as(Operator::new("print", Location::caller()), num)
     }
 
-    fn print_as(&self, operator: Operator, num: usize) {
+    fn print_as(&self, operator: Operator, num: usize) -> Output {
         let printer = self.shared.printer();
-        let for_take = operator.clone();
-        self.output(operator, move |rdd, time| {
+        self.output(operator, move |rdd, time, operator| {
             let mut frame = frame_head(time);
-            let records = rdd.take_as(&for_take, num.saturating_add(1))?;
+            let records = rdd.take_as(operator, num.saturating_add(1))?;
             for record in records.iter().take(num) {
                 render_into(record, &mut frame);
                 frame.push('\n');
@@ -52,7 +52,7 @@ impl<T: Data> DStream<T> {
                     .caused_by(error)
                     .into()
             })
-        });
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tidemill_core::codec::{Decoder, Encoder};
 use tidemill_core::function::{Function, Function2, Function4, Plain};
 use tidemill_core::state::{EachKey, Group, UpdateAll, UpdateKey};
@@ -22,6 +23,8 @@ struct UpdateState<K: 'static, V: 'static, S: 'static, M> {
     timeout: Option<Duration>,
     state: Arc<SnapshotOperator<K, S>>,
     function: Arc<M>,
+    /// Held while a batch is asked for its input: each is asked once.
+    asking: Mutex<()>,
 }
 
 impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> UpdateState<K, V, S, M> {
@@ -52,6 +55,7 @@ impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> StreamNode<(K, S)>
         time: Time,
         batch: &Batch,
     ) -> Result<Option<Rdd<(K, S)>>> {
+        let _one = self.asking.lock();
         let ledger = self.state.ledger();
         if !ledger.has_asked(time) {
             for missed in ledger.missed(time, self.parent.slide_duration()) {
@@ -80,6 +84,10 @@ impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> StreamNode<(K, S)>
 
     fn validate(&self, operator: &Operator) -> Result<()> {
         check_timeout(operator, self.timeout, false)
+    }
+
+    fn is_stored(&self) -> bool {
+        true
     }
 }
 
@@ -259,6 +267,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
             timeout: spec.time_out(),
             state: SnapshotOperator::new(ctx, spec.placement_in(ctx), spec.initial()),
             function: Arc::new(function),
+            asking: Mutex::new(()),
         };
         self.child(operator, node)
     }

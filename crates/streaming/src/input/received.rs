@@ -163,6 +163,10 @@ impl<R: BlockReceiver> StreamNode<<R::Block as BlockData>::Item> for ReceiverStr
         Some(self.0.id)
     }
 
+    fn is_stored(&self) -> bool {
+        true
+    }
+
     fn validate(&self, operator: &Operator) -> Result<()> {
         self.0
             .receiver

@@ -236,11 +236,10 @@ impl Driver {
     }
 
     fn output_info(&self, time: Time, output: usize, failure: Option<String>) -> OutputInfo {
-        let name = self
-            .graph
-            .outputs
-            .get(output)
-            .map_or_else(|| "state".to_owned(), |output| output.name());
+        let name = self.graph.outputs.get(output).map_or_else(
+            || "state".to_owned(),
+            |output| output.operator().to_string(),
+        );
         OutputInfo {
             time,
             id: output,

@@ -28,6 +28,7 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
         }
         let batch = Batch::new(time);
         let jobs = catch(|| jobs_of(graph, &batch));
+        graph.mark_generated(time);
         let generated = Generated {
             time,
             inputs: batch.inputs(),
@@ -43,6 +44,11 @@ pub(crate) fn generate(graph: &Graph, times: &Receiver<Time>, events: &Sender<Ev
 /// batch needs have a job of their own.
 fn jobs_of(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
     let (states, time) = (&graph.states, batch.time);
+    // Also those that no output needs now: a window that comes later reads back to this batch, and
+    // its records are this batch's.
+    for source in graph.sources() {
+        source.touch(batch)?;
+    }
     let mut jobs = Vec::new();
     for (output, id) in graph.outputs.iter().zip(0..) {
         if let Some(job) = output.generate(batch)? {

@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
+use tidemill_core::state::StateSize;
 use tidemill_core::{Error, Result};
 
 use super::AnyState;
@@ -30,6 +32,7 @@ pub(crate) struct States {
     all: Vec<Stateful>,
     /// For each output those it needs.
     by_output: Vec<Vec<Stateful>>,
+    num_skipped: Arc<AtomicU64>,
 }
 
 impl States {
@@ -50,18 +53,23 @@ impl States {
                 needed.cloned().collect()
             })
             .collect();
-        Self { all, by_output }
+        Self {
+            all,
+            by_output,
+            num_skipped: Arc::default(),
+        }
     }
 
     pub(crate) fn begin(&self, zero: Time, policy: FailedBatch) {
         for one in &self.all {
             one.state.begin(zero, policy);
+            one.state.ledger().count_in(&self.num_skipped);
         }
     }
 
     /// Sees to it that every state knows its input of the batch, whatever the outputs asked for.
     pub(crate) fn register(&self, batch: &Batch) -> Result<()> {
-        self.all.iter().try_for_each(|one| one.stream.visit(batch))
+        self.all.iter().try_for_each(|one| one.stream.touch(batch))
     }
 
     /// The output's job, after the states that it needs.
@@ -124,17 +132,16 @@ impl States {
     }
 
     /// How many keys each state has, and what they take.
-    pub(crate) fn sizes(&self) -> Vec<(String, tidemill_core::state::StateSize)> {
+    pub(crate) fn sizes(&self) -> Vec<(String, StateSize)> {
         let states = self.all.iter();
         states
             .map(|one| (one.stream.operator().to_string(), one.state.size()))
             .collect()
     }
 
-    /// How many batches were left out of the states.
-    pub(crate) fn num_skipped(&self) -> u64 {
-        let states = self.all.iter();
-        states.map(|one| one.state.ledger().num_skipped()).sum()
+    /// Counts the batches that are left out of the states.
+    pub(crate) fn num_skipped(&self) -> &Arc<AtomicU64> {
+        &self.num_skipped
     }
 }
 

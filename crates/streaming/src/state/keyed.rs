@@ -19,6 +19,8 @@ pub(crate) struct KeyedOperator<K: 'static, S: 'static> {
     state: Arc<KeyedState<K, S>>,
     ledger: Arc<Ledger>,
     initial: Mutex<Option<Rdd<(K, S)>>>,
+    /// Whether a batch may be left out at all.
+    may_skip: bool,
 }
 
 impl<K: Key, S: Data> KeyedOperator<K, S> {
@@ -28,13 +30,29 @@ impl<K: Key, S: Data> KeyedOperator<K, S> {
         keeps_order: bool,
         initial: Option<Rdd<(K, S)>>,
     ) -> Arc<Self> {
+        Arc::new(Self::with(ctx, placement, keeps_order, initial, true))
+    }
+
+    /// Empty at first, without time-outs, and without ever leaving a batch out.
+    pub(crate) fn gapless(ctx: &Context, placement: Placement<K>) -> Arc<Self> {
+        Arc::new(Self::with(ctx, placement, false, None, false))
+    }
+
+    fn with(
+        ctx: &Context,
+        placement: Placement<K>,
+        keeps_order: bool,
+        initial: Option<Rdd<(K, S)>>,
+        may_skip: bool,
+    ) -> Self {
         let state = KeyedState::new(placement, ctx.seed(), BEGINNING.as_ms(), keeps_order);
-        Arc::new(Self {
+        Self {
             ctx: ctx.clone(),
             state: Arc::new(state),
             ledger: Arc::new(Ledger::new()),
             initial: Mutex::new(initial),
-        })
+            may_skip,
+        }
     }
 
     pub(crate) fn ledger(&self) -> &Arc<Ledger> {
@@ -61,24 +79,58 @@ impl<K: Key, S: Data> KeyedOperator<K, S> {
         records: &Rdd<(K, V)>,
         step: &Arc<M>,
     ) -> Rdd<M::Output> {
+        let (deltas, span) = self.deltas(operator, time, records, step);
+        let ensure = self.sure(operator, false);
+        let mapped = deltas.outputs_as(operator.clone(), &ensure, time.as_ms());
+        self.wait((operator, time), deltas, span, Some(mapped.clone()));
+        mapped
+    }
+
+    /// As `register`, for a step that maps to nothing.
+    pub(crate) fn register_silent<V: Data, M: Step<K, V, S, Output = ()>>(
+        self: &Arc<Self>,
+        operator: &Operator,
+        time: Time,
+        records: &Rdd<(K, V)>,
+        step: &Arc<M>,
+    ) {
+        let (deltas, span) = self.deltas(operator, time, records, step);
+        self.wait((operator, time), deltas, span, None);
+    }
+
+    /// What the records do to the state on the way from the last version to this batch's.
+    fn deltas<V: Data, M: Step<K, V, S>>(
+        &self,
+        operator: &Operator,
+        time: Time,
+        records: &Rdd<(K, V)>,
+        step: &Arc<M>,
+    ) -> (Rdd<Delta<K, S, M::Output>>, (i64, i64)) {
         let placed = self.state.placement().place(operator, records);
-        let from = self.ledger.last_version();
+        let span = (self.ledger.last_version().as_ms(), time.as_ms());
         let versioned = Versioned {
             state: Arc::clone(&self.state),
             ensure: self.sure(operator, true),
         };
-        let span = (from.as_ms(), time.as_ms());
         let deltas = placed.advance_as(operator.clone(), versioned, step, span);
-        let mapped = deltas.outputs_as(operator.clone(), &self.sure(operator, false), time.as_ms());
+        (deltas, span)
+    }
+
+    fn wait<U: Data>(
+        self: &Arc<Self>,
+        (operator, time): (&Operator, Time),
+        deltas: Rdd<Delta<K, S, U>>,
+        span: (i64, i64),
+        mapped: Option<Rdd<U>>,
+    ) {
         let apply = ApplyDelta {
             to: Arc::clone(self),
             operator: operator.clone(),
             deltas,
-            mapped: mapped.clone(),
+            mapped,
             span,
         };
         self.ledger.register(time, Some(Arc::new(apply)));
-        mapped
     }
 
     /// All pairs after a batch.
@@ -109,7 +161,7 @@ struct ApplyDelta<K: 'static, S: 'static, U: 'static> {
     to: Arc<KeyedOperator<K, S>>,
     operator: Operator,
     deltas: Rdd<Delta<K, S, U>>,
-    mapped: Rdd<U>,
+    mapped: Option<Rdd<U>>,
     span: (i64, i64),
 }
 
@@ -121,7 +173,8 @@ impl<K: Key, S: Data, U: Data> Apply for ApplyDelta<K, S, U> {
         let deltas = deltas.into_iter().flatten().collect();
         let mapped = self.to.state.commit(from_ms, to_ms, deltas)?;
         // Only a shortcut: what is not kept is mapped again.
-        if let Err(error) = self.mapped.keep_as(mapped) {
+        let kept = self.mapped.as_ref().map(|rdd| rdd.keep_as(mapped));
+        if let Some(Err(error)) = kept {
             tracing::warn!(state = %self.operator, error = %error.report(), "not kept");
         }
         Ok(())
@@ -138,6 +191,11 @@ impl<K: Key, S: Data> AnyState for KeyedOperator<K, S> {
     }
 
     fn begin(&self, zero: Time, policy: FailedBatch) {
+        let policy = if self.may_skip {
+            policy
+        } else {
+            FailedBatch::ApplyFirst
+        };
         self.ledger.begin(zero, policy);
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -41,7 +42,8 @@ struct Books {
     pending: BTreeMap<Time, Arc<dyn Apply>>,
     /// Why batches could not be applied, for those who ask for them again.
     failed: BTreeMap<Time, Error>,
-    num_skipped: u64,
+    /// Of all states of the program.
+    num_skipped: Arc<AtomicU64>,
 }
 
 impl Ledger {
@@ -55,7 +57,7 @@ impl Ledger {
                 last_version: BEGINNING,
                 pending: BTreeMap::new(),
                 failed: BTreeMap::new(),
-                num_skipped: 0,
+                num_skipped: Arc::default(),
             }),
         }
     }
@@ -104,8 +106,7 @@ impl Ledger {
             return Err(error);
         }
         books.asked = books.asked.max(time);
-        books.num_skipped += 1;
-        told(operator, time, &error, books.num_skipped);
+        books.skipped(operator, time, &error);
         Ok(())
     }
 
@@ -138,9 +139,9 @@ impl Ledger {
             .is_some_and(|first| *first <= time)
     }
 
-    /// How many batches were left out.
-    pub(crate) fn num_skipped(&self) -> u64 {
-        self.books.lock().num_skipped
+    /// Counts batches that are left out there.
+    pub(crate) fn count_in(&self, num_skipped: &Arc<AtomicU64>) {
+        self.books.lock().num_skipped = Arc::clone(num_skipped);
     }
 
     /// Forgets failures up to and with `time`.
@@ -206,8 +207,7 @@ impl Ledger {
         }
         let Some(error) = error else { return Ok(()) };
         if skips {
-            books.num_skipped += 1;
-            told(operator, at, &error, books.num_skipped);
+            books.skipped(operator, at, &error);
             // The batch that was left out fails; one that only had to go past it does not.
             books.failed.insert(at, error.clone());
             return if at == wanted { Err(error) } else { Ok(()) };
@@ -222,10 +222,16 @@ fn is_stopping(error: &Error) -> bool {
     matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Closed)
 }
 
-fn told(operator: &Operator, time: Time, error: &Error, num_skipped: u64) {
-    let what = "a batch was left out of the state";
-    tracing::warn!(state = %operator, batch = %time, num_skipped, error = %error.report(), what);
-    tell(what, &error.clone().with("num_skipped", num_skipped));
+impl Books {
+    /// A batch is left out: people hear of it.
+    fn skipped(&self, operator: &Operator, time: Time, error: &Error) {
+        let num_skipped = self.num_skipped.fetch_add(1, Ordering::Relaxed) + 1;
+        let what = "a batch was left out of the state";
+        tracing::warn!(
+            state = %operator, batch = %time, num_skipped, error = %error.report(), what
+        );
+        tell(what, &error.clone().with("num_skipped", num_skipped));
+    }
 }
 
 /// A ledger as the nodes of core see it.

@@ -28,6 +28,7 @@ mod state;
 mod state_failures;
 mod state_map;
 mod state_runs;
+mod state_windows;
 mod stopping;
 mod support;
 
@@ -45,6 +46,7 @@ fn main() {
         state_map::cases(),
         state_failures::cases(),
         state_runs::cases(),
+        state_windows::cases(),
         lifecycle::cases(),
         stopping::cases(),
         failures::cases(),

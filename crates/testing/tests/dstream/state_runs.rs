@@ -98,6 +98,9 @@ fn update(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> DStream<(u64, i
 fn map(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> Mapped {
     let mapped = pairs.map_with_state(spec, |key, value, state| {
         let sum = state.get().copied().unwrap_or(1) + value.unwrap_or(0);
+        if state.is_timing_out() {
+            return (*key, -sum);
+        }
         if sum % 7 == 0 {
             state.remove();
         } else {
@@ -258,7 +261,7 @@ fn another_run(bench: &Bench) -> Outcome {
     );
     let num_keys: Vec<u64> = live
         .running
-        .state_sizes()
+        .state_sizes()?
         .iter()
         .map(|(_, size)| size.num_keys)
         .collect();
