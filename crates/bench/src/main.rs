@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, interval, startup, state, task_launch, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -39,6 +39,9 @@ struct Arguments {
     /// How long `interval` runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Keys that `state` keeps.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
+    keys: u64,
     #[command(flatten)]
     size: Size,
 }
@@ -77,6 +80,8 @@ enum Workload {
     TaskLaunch,
     /// From the start of a process to the first batch's output
     Startup,
+    /// States of many keys, of which a batch touches one in a hundred
+    State,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
     /// What `wordcount-tcp` starts to be fed by
@@ -103,6 +108,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Grep => core_grep::measure(size)?,
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
+        Workload::State => state::measure(arguments.keys, size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {

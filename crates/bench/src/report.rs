@@ -132,10 +132,17 @@ impl fmt::Display for Report {
 
 /// The most memory this process ever had, where the system says so.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
+    memory_bytes("VmHWM:")
+}
+
+/// The memory this process has now, where the system says so.
+pub(crate) fn rss_bytes() -> Option<u64> {
+    memory_bytes("VmRSS:")
+}
+
+fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
     Some(kilobytes * 1024)
 }

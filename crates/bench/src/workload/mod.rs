@@ -4,6 +4,7 @@ pub(crate) mod core_grep;
 pub(crate) mod core_wordcount;
 pub(crate) mod interval;
 pub(crate) mod startup;
+pub(crate) mod state;
 pub(crate) mod task_launch;
 pub(crate) mod wordcount;
 pub(crate) mod wordcount_tcp;
