@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, files, interval, startup, task_launch, window, wordcount,
+    core_grep, core_wordcount, files, interval, startup, state, task_launch, window, wordcount,
     wordcount_tcp,
 };
 
@@ -40,6 +40,9 @@ struct Arguments {
     /// How long `interval` runs.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// Keys that `state` keeps.
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
+    keys: u64,
     #[command(flatten)]
     size: Size,
 }
@@ -78,6 +81,8 @@ enum Workload {
     TaskLaunch,
     /// From the start of a process to the first batch's output
     Startup,
+    /// States of many keys, of which a batch touches one in a hundred
+    State,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
     /// Reduced windows of 300 s beside those of 10 s: what a batch takes
@@ -108,6 +113,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Grep => core_grep::measure(size)?,
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
+        Workload::State => state::measure(arguments.keys, size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Window => window::measure(size.rounds)?,
         Workload::Files => files::measure(size.rounds)?,

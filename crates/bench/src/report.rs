@@ -132,15 +132,15 @@ impl fmt::Display for Report {
 
 /// The most memory this process ever had, where the system says so.
 pub(crate) fn peak_rss_bytes() -> Option<u64> {
-    status_bytes("VmHWM:")
+    memory_bytes("VmHWM:")
 }
 
-/// The memory this process has now.
+/// The memory this process has now, where the system says so.
 pub(crate) fn rss_bytes() -> Option<u64> {
-    status_bytes("VmRSS:")
+    memory_bytes("VmRSS:")
 }
 
-fn status_bytes(what: &str) -> Option<u64> {
+fn memory_bytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix(what))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

@@ -29,6 +29,24 @@ pub trait Function2<A, B>: Portable {
     fn call(&self, a: A, b: B) -> Self::Output;
 }
 
+/// A function of three arguments.
+pub trait Function3<A, B, C>: Portable {
+    /// What it returns.
+    type Output;
+
+    /// Calls it.
+    fn call(&self, a: A, b: B, c: C) -> Self::Output;
+}
+
+/// A function of four arguments.
+pub trait Function4<A, B, C, D>: Portable {
+    /// What it returns.
+    type Output;
+
+    /// Calls it.
+    fn call(&self, a: A, b: B, c: C, d: D) -> Self::Output;
+}
+
 /// A closure as it is. It can leave the process only when it captures nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Plain<F>(pub F);
@@ -58,6 +76,27 @@ impl<A, B, R, F: Fn(A, B) -> R + Send + Sync + 'static> Function2<A, B> for Plai
     #[inline]
     fn call(&self, a: A, b: B) -> R {
         (self.0)(a, b)
+    }
+}
+
+impl<A, B, C, R, F: Fn(A, B, C) -> R + Send + Sync + 'static> Function3<A, B, C> for Plain<F> {
+    type Output = R;
+
+    #[inline]
+    fn call(&self, a: A, b: B, c: C) -> R {
+        (self.0)(a, b, c)
+    }
+}
+
+impl<A, B, C, D, R, F> Function4<A, B, C, D> for Plain<F>
+where
+    F: Fn(A, B, C, D) -> R + Send + Sync + 'static,
+{
+    type Output = R;
+
+    #[inline]
+    fn call(&self, a: A, b: B, c: C, d: D) -> R {
+        (self.0)(a, b, c, d)
     }
 }
 
@@ -106,6 +145,30 @@ where
     #[inline]
     fn call(&self, a: A, b: B) -> R {
         (self.function)(&self.captures, a, b)
+    }
+}
+
+impl<A, B, C, X: Data, R, F> Function3<A, B, C> for Captured<X, F>
+where
+    F: Fn(&X, A, B, C) -> R + Send + Sync + 'static,
+{
+    type Output = R;
+
+    #[inline]
+    fn call(&self, a: A, b: B, c: C) -> R {
+        (self.function)(&self.captures, a, b, c)
+    }
+}
+
+impl<A, B, C, D, X: Data, R, F> Function4<A, B, C, D> for Captured<X, F>
+where
+    F: Fn(&X, A, B, C, D) -> R + Send + Sync + 'static,
+{
+    type Output = R;
+
+    #[inline]
+    fn call(&self, a: A, b: B, c: C, d: D) -> R {
+        (self.function)(&self.captures, a, b, c, d)
     }
 }
 

@@ -30,6 +30,7 @@ pub mod function;
 pub mod rdd;
 pub mod remote;
 pub mod scheduler;
+pub mod state;
 pub mod storage;
 pub mod travel;
 

@@ -412,6 +412,13 @@ impl StreamingContext {
         DStream::new(&self.shared, operator, self.batch_duration, node)
     }
 
+    /// Begins with the states that another run of the program gave as
+    /// [`Running::encode_states`].
+    #[doc(hidden)]
+    pub fn restore_states(&self, states: Vec<(String, Vec<u8>)>) {
+        self.shared.graph.restore(states);
+    }
+
     /// Checks the program and runs it. Does not block; see [`Running::await_termination`].
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::dstream::node::{AnyStream, Batch, Job};
 use crate::input::AnyInput;
 use crate::names::{GraphInfo, NameSource, name_operators};
 use crate::running::Termination;
+use crate::state::States;
 use crate::time::Time;
 
 /// An output operation: makes at most one job for each batch.
@@ -42,6 +43,8 @@ struct State {
     /// Hears of what is defined when it is too late.
     termination: Option<Arc<Termination>>,
     remember: Option<Duration>,
+    /// What states begin with, by the names of their operators.
+    restored: Vec<(String, Vec<u8>)>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -80,6 +83,11 @@ impl GraphBuilder {
         }
         state.remember = Some(span);
         Ok(())
+    }
+
+    /// What states begin with, by the names of their operators.
+    pub(crate) fn restore(&self, states: Vec<(String, Vec<u8>)>) {
+        self.state.lock().restored = states;
     }
 
     /// Forgets what was defined, unless it was started.
@@ -130,9 +138,13 @@ impl GraphBuilder {
             remembered: Vec::new(),
             max_remember: Duration::ZERO,
             info: GraphInfo::default(),
+            states: States::default(),
             generated_ms: Arc::clone(&self.generated_ms),
         };
-        graph.with_remember_durations(batch_duration.max(state.remember.unwrap_or_default()))
+        let least = batch_duration.max(state.remember.unwrap_or_default());
+        let graph = graph.with_remember_durations(least)?;
+        graph.states.restore(&std::mem::take(&mut state.restored))?;
+        Ok(graph)
     }
 }
 
@@ -169,6 +181,7 @@ pub(crate) struct Graph {
     remembered: Vec<(Arc<dyn AnyStream>, Duration)>,
     max_remember: Duration,
     pub(crate) info: GraphInfo,
+    pub(crate) states: States,
     generated_ms: Arc<AtomicI64>,
 }
 
@@ -196,6 +209,11 @@ impl Graph {
             })
             .collect();
         self.info = name_operators(self.name_sources())?;
+        let parents_first = self.remembered.iter().rev();
+        self.states = States::new(
+            parents_first.map(|(stream, _)| Arc::clone(stream)),
+            self.outputs.iter().map(|output| output.stream()),
+        );
         Ok(self)
     }
 
@@ -248,8 +266,18 @@ impl Graph {
         self.remembered.iter().map(|(stream, _)| stream)
     }
 
-    /// Forgets what batch `time` and those after it no longer need.
+    /// Forgets what batch `time` and those after it no longer need; what a state has not applied
+    /// yet is needed.
     pub(crate) fn clear(&self, time: Time, unpersist: bool) {
+        self.forget(self.states.hold(time), unpersist);
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear_all(&self) {
+        self.forget(Time::from_ms(i64::MAX), true);
+    }
+
+    fn forget(&self, time: Time, unpersist: bool) {
         for (stream, span) in &self.remembered {
             stream.forget(time - *span, unpersist);
         }

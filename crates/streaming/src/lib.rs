@@ -36,11 +36,13 @@ mod receiver;
 mod running;
 mod scheduler;
 mod settings;
+mod state;
 mod time;
 
 pub use context::StreamingContext;
 pub use dstream::{
-    BoxError, DStream, DStreamWith, Output, PairDStream, Placed, Window, rdd_to_file_name,
+    BoxError, DStream, DStreamWith, MapWithStateDStream, Output, PairDStream, Placed, Window,
+    rdd_to_file_name,
 };
 pub use input::{
     FileFilter, FileReader, FileStreamOptions, InputSource, OffsetRange, OffsetReader,
@@ -50,6 +52,7 @@ pub use listener::{BatchInfo, InputInfo, OutputInfo, ReceiverInfo, StreamEvent, 
 pub use names::{GraphInfo, OperatorInfo};
 pub use receiver::{LongLines, Receiver, ReceiverContext, SocketOptions, Utf8Policy};
 pub use running::{Running, Stop, StopHandle};
-pub use settings::StreamSettings;
+pub use settings::{FailedBatch, StreamSettings};
+pub use state::StateSpec;
 pub use tidemill_core::{render, render_into};
 pub use time::{Interval, Time};

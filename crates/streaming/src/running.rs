@@ -1,13 +1,14 @@
 //! `Running`: a program of streams that has been started.
 
 use std::fmt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tidemill_core::{Context, Error, Result, Waiter, catch};
+use tidemill_core::state::StateSize;
+use tidemill_core::{Context, Error, ErrorKind, Result, Waiter, catch};
 
 use crate::context::Shared;
 use crate::graph::Graph;
@@ -121,6 +122,9 @@ pub struct Running {
     driver: Mutex<Option<std::thread::JoinHandle<()>>>,
     listeners: ListenerThread,
     stop_patience: Duration,
+    /// Gone when the stream is over: what it holds must not outlive the stream's threads.
+    sealed: Weak<Graph>,
+    num_skipped: Arc<AtomicU64>,
     first_batch: Time,
     graph: GraphInfo,
 }
@@ -143,6 +147,7 @@ impl Running {
         bus.post(StreamEvent::Started(now));
         let (events, inbox) = channel();
         let stop_patience = settings.stop_patience;
+        let graph = Arc::new(graph);
         let env = Arc::new(InputEnv {
             ctx: ctx.clone(),
             settings,
@@ -150,7 +155,7 @@ impl Running {
         });
         let for_driver = (events.clone(), zero);
         let driver = Driver::new(
-            graph,
+            Arc::clone(&graph),
             env,
             batch_duration,
             Arc::clone(&termination),
@@ -178,6 +183,8 @@ impl Running {
             driver: Mutex::new(Some(driver)),
             listeners: listener_thread,
             stop_patience,
+            num_skipped: Arc::clone(graph.states.num_skipped()),
+            sealed: Arc::downgrade(&graph),
             first_batch: zero + batch_duration,
             graph: info,
         })
@@ -199,6 +206,37 @@ impl Running {
     #[must_use]
     pub fn graph(&self) -> &GraphInfo {
         &self.graph
+    }
+
+    /// Each state as bytes, under the name of its operator, as it is after the last batch that was
+    /// generated.
+    ///
+    /// # Errors
+    /// `Unavailable` while a batch is not applied, `Closed` when the stream has stopped.
+    #[doc(hidden)]
+    pub fn encode_states(&self) -> Result<Vec<(String, Vec<u8>)>> {
+        self.sealed()?.states.encode()
+    }
+
+    /// How many keys each state has and what they take, under the name of its operator.
+    ///
+    /// # Errors
+    /// `Closed` when the stream has stopped.
+    #[doc(hidden)]
+    pub fn state_sizes(&self) -> Result<Vec<(String, StateSize)>> {
+        Ok(self.sealed()?.states.sizes())
+    }
+
+    fn sealed(&self) -> Result<Arc<Graph>> {
+        let graph = self.sealed.upgrade();
+        graph.ok_or_else(|| Error::new(ErrorKind::Closed, "stream has stopped"))
+    }
+
+    /// How many batches were left out of states, under
+    /// [`FailedBatch::Skip`](crate::FailedBatch::Skip).
+    #[must_use]
+    pub fn num_skipped(&self) -> u64 {
+        self.num_skipped.load(Ordering::Relaxed)
     }
 
     /// Stops the stream from elsewhere.

@@ -31,6 +31,20 @@ pub struct StreamSettings {
     pub concurrent_jobs: usize,
     /// Whether forgotten RDDs and blocks leave memory. Default true.
     pub unpersist: bool,
+    /// What a state does about a batch that it could not apply. Default: applies it first at the
+    /// next batch.
+    pub failed_batch: FailedBatch,
+}
+
+/// What a state does about a batch that it could not apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FailedBatch {
+    /// The next batch applies it first, and fails as long as that fails: nothing is lost, and the
+    /// inputs of what waits are kept.
+    #[default]
+    ApplyFirst,
+    /// It is left out, told of and counted: the state goes on as if the batch had been empty.
+    Skip,
 }
 
 impl Default for StreamSettings {
@@ -43,6 +57,7 @@ impl Default for StreamSettings {
             stop_patience: Duration::from_secs(2),
             concurrent_jobs: 1,
             unpersist: true,
+            failed_batch: FailedBatch::ApplyFirst,
         }
     }
 }

@@ -5,6 +5,7 @@ pub(crate) mod core_wordcount;
 pub(crate) mod files;
 pub(crate) mod interval;
 pub(crate) mod startup;
+pub(crate) mod state;
 pub(crate) mod task_launch;
 pub(crate) mod window;
 pub(crate) mod wordcount;

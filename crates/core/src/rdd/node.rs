@@ -151,6 +151,15 @@ pub trait AnyRdd: Any + Send + Sync {
         None
     }
 
+    /// Called on the driver when a job that may read the node is planned: makes sure of what the
+    /// tasks will read, where that is not in the lineage.
+    ///
+    /// # Errors
+    /// Why the job cannot run.
+    fn prepare(&self) -> Result<()> {
+        Ok(())
+    }
+
     /// What names the node's type to another process.
     fn descriptor(&self) -> &'static Descriptor;
 

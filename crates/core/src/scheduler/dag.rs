@@ -83,6 +83,7 @@ fn shuffles_above(stage: &Stage, blocks: &dyn BlockStore) -> Result<Above> {
         if !seen.insert(node.meta().id()) {
             continue;
         }
+        node.prepare()?;
         node.meta().persistence().check(node.meta())?;
         if is_kept(node, blocks)? {
             continue;

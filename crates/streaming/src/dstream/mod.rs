@@ -1,7 +1,9 @@
 //! `DStream<T>`: a sequence of RDDs, one for each batch.
 
 pub(crate) mod for_each;
+mod inverse_window;
 mod keep;
+mod map_with_state;
 pub(crate) mod node;
 mod pair;
 pub(crate) mod per_batch;
@@ -10,6 +12,7 @@ mod print;
 mod reduced_window;
 mod save;
 mod slice;
+mod update_state;
 pub(crate) mod window;
 mod windowed;
 mod with;
@@ -21,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use for_each::Output;
+pub use map_with_state::MapWithStateDStream;
 pub use pair::PairDStream;
 pub use placed::Placed;
 pub use save::rdd_to_file_name;

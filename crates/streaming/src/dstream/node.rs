@@ -10,6 +10,7 @@ use tidemill_core::travel::Image;
 use tidemill_core::{Data, Error, Operator, Rdd, Result, StorageLevel};
 
 use crate::listener::InputInfo;
+use crate::state::AnyState;
 use crate::time::{Time, as_ms, is_multiple, take_until};
 
 /// Work of one output for one batch.
@@ -58,6 +59,11 @@ pub(crate) trait StreamNode<T>: Send + Sync + 'static {
         None
     }
 
+    /// What it keeps from batch to batch, if anything.
+    fn state(&self) -> Option<Arc<dyn AnyState>> {
+        None
+    }
+
     /// Refuses functions that cannot leave the process.
     fn check(&self, _operator: &Operator, _image: &Image) -> Result<()> {
         Ok(())
@@ -90,6 +96,7 @@ pub(crate) trait AnyStream: Send + Sync {
     fn parents(&self) -> Vec<Arc<dyn AnyStream>>;
     fn reads_back(&self) -> Duration;
     fn input_id(&self) -> Option<usize>;
+    fn state(&self) -> Option<Arc<dyn AnyState>>;
     fn check(&self, image: &Image) -> Result<()>;
     fn validate(&self) -> Result<()>;
     fn begin(&self, zero: Time);
@@ -258,7 +265,7 @@ impl<T: Data> Stream<T> {
                 "five to ten slides are a good interval",
             );
         }
-        if self.storage() == StorageLevel::None {
+        if self.storage() == StorageLevel::None && !self.node.is_stored() {
             let text = "stream has been marked for checkpointing but the storage level has not \
                         been set to enable persisting";
             return Err(Error::invalid(text)
@@ -294,6 +301,10 @@ impl<T: Data> AnyStream for Stream<T> {
         self.node.input_id()
     }
 
+    fn state(&self) -> Option<Arc<dyn AnyState>> {
+        self.node.state()
+    }
+
     fn check(&self, image: &Image) -> Result<()> {
         self.node.check(&self.operator(), image)
     }
@@ -325,6 +336,9 @@ impl<T: Data> AnyStream for Stream<T> {
             } else {
                 rdd.leave_blocks();
             }
+        }
+        if let Some(state) = self.node.state() {
+            state.forget(time);
         }
     }
 }

@@ -28,7 +28,11 @@ impl<K: Key, V: Data, P: Partitioner<K>> Placed<K, V, P> {
         Self { pairs, partitioner }
     }
 
-    fn partitioner(&self) -> Arc<P> {
+    pub(crate) fn pairs(&self) -> &DStream<(K, V)> {
+        &self.pairs
+    }
+
+    pub(crate) fn partitioner(&self) -> Arc<P> {
         Arc::clone(&self.partitioner)
     }
 

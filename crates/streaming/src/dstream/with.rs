@@ -34,7 +34,11 @@ impl<T: Data, C: Data> DStreamWith<T, C> {
         }
     }
 
-    fn captured<F>(&self, function: F) -> Captured<C, F> {
+    pub(crate) fn stream(&self) -> &DStream<T> {
+        &self.stream
+    }
+
+    pub(crate) fn captured<F>(&self, function: F) -> Captured<C, F> {
         Captured {
             captures: Arc::clone(&self.captures),
             function,

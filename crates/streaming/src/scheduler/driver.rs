@@ -82,17 +82,17 @@ enum Phase {
 impl Driver {
     /// Starts the threads; on an error nothing is left running.
     pub(crate) fn new(
-        graph: Graph,
+        graph: Arc<Graph>,
         env: Arc<InputEnv>,
         period: Duration,
         termination: Arc<Termination>,
         (events, zero): (Sender<Event>, Time),
     ) -> Result<Self> {
-        let graph = Arc::new(graph);
         let clock = Arc::clone(env.ctx.clock());
         for stream in graph.streams() {
             stream.begin(zero);
         }
+        graph.states.begin(zero, env.settings.failed_batch);
         let (generator, times) = channel();
         let (jobs, job_queue) = channel();
         let job_queue: JobQueue = Arc::new(Mutex::new(job_queue));
@@ -263,12 +263,10 @@ impl Driver {
     }
 
     fn output_info(&self, time: Time, output: usize, failure: Option<String>) -> OutputInfo {
-        let name = self
-            .graph
-            .outputs
-            .get(output)
-            .map(|output| output.operator().to_string())
-            .unwrap_or_default();
+        let name = self.graph.outputs.get(output).map_or_else(
+            || "state".to_owned(),
+            |output| output.operator().to_string(),
+        );
         OutputInfo {
             time,
             id: output,
@@ -428,7 +426,7 @@ impl Driver {
         for input in &self.graph.inputs {
             input.close();
         }
-        self.graph.clear(Time::from_ms(i64::MAX), true);
+        self.graph.clear_all();
         if self.stops_context {
             self.termination.stop_context(&self.env.ctx, &mut patience);
         }

@@ -53,17 +53,24 @@ fn generate_one(graph: &Graph, time: Time, scope: &JobScope) -> Generated {
     }
 }
 
+/// The jobs of a batch, each after the states that its output needs; states that no output of the
+/// batch needs have a job of their own.
 fn generate_jobs(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
-    // Also those that no output needs now: a window that comes later reads back to this
-    // batch, and its records are this batch's.
+    let (states, time) = (&graph.states, batch.time);
+    // Also those that no output needs now: a window that comes later reads back to this batch, and
+    // its records are this batch's.
     for source in graph.sources() {
         source.touch(batch)?;
     }
     let mut jobs = Vec::new();
     for (output, id) in graph.outputs.iter().zip(0..) {
         if let Some(job) = output.generate(batch)? {
-            jobs.push((id, job));
+            jobs.push((id, states.before(id, time, job)));
         }
+    }
+    states.register(batch)?;
+    if let Some(job) = states.rest(jobs.iter().map(|(id, _)| *id), time) {
+        jobs.push((graph.outputs.len(), job));
     }
     Ok(jobs)
 }

@@ -31,6 +31,11 @@ mod slices;
 mod socket;
 mod socket_faults;
 mod start;
+mod state;
+mod state_failures;
+mod state_map;
+mod state_runs;
+mod state_windows;
 mod stopping;
 mod support;
 mod windows;
@@ -52,6 +57,11 @@ fn main() {
         graph::cases(),
         scheduling::cases(),
         start::cases(),
+        state::cases(),
+        state_map::cases(),
+        state_failures::cases(),
+        state_runs::cases(),
+        state_windows::cases(),
         lifecycle::cases(),
         stopping::cases(),
         failures::cases(),

@@ -110,7 +110,15 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn on(builder: tidemill_core::ContextBuilder, settings: StreamSettings) -> Self {
-        let clock = ManualClock::new(0);
+        Self::at(builder, settings, ManualClock::new(0))
+    }
+
+    /// On a clock that may stand anywhere.
+    pub(crate) fn at(
+        builder: tidemill_core::ContextBuilder,
+        settings: StreamSettings,
+        clock: ManualClock,
+    ) -> Self {
         let ctx = builder.clock(Arc::new(clock.clone())).build().unwrap();
         let ssc = StreamingContext::with_settings(&ctx, BATCH, settings).unwrap();
         let (sender, events) = channel();
