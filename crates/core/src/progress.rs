@@ -140,7 +140,8 @@ mod tests {
     use crate::job_settings::JobSettings;
     use crate::operator::Operator;
     use crate::rdd::action::ActionRoot;
-    use crate::scheduler::{ShuffleTracker, Stage, plan};
+    use crate::scheduler::{Stage, plan};
+    use crate::shuffle::ShuffleTracker;
     use crate::status::StageId;
     use crate::{JobScope, ManualClock};
 
