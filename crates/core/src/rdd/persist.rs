@@ -107,7 +107,9 @@ impl fmt::Debug for Kept {
 
 impl<T: Data> Rdd<T> {
     /// Keeps the records of computed partitions in memory, from the first action on. What does
-    /// not fit is computed again when needed.
+    /// not fit is computed again when needed. A long [`Text`](crate::Text) keeps the block it was
+    /// cut from: where few are kept of many, [`persist`](Self::persist) at a serialized level, or
+    /// [`detach`](crate::Text::detach) them.
     #[must_use = "returns the same RDD"]
     pub fn cache(&self) -> Self {
         self.persist(StorageLevel::MemoryOnly)

@@ -17,6 +17,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("unpersist_frees_and_the_rdd_is_computed_again", unpersist),
         case("evicted_partitions_are_computed_again", evicted),
         case("partitions_without_room_are_read_from_disk", on_disk),
+        case("any_level_in_any_memory_gives_the_same", any_level),
         case("kept_partitions_go_with_their_rdd", go_with_rdd),
         // C-229
         case("shuffles_over_their_memory_give_the_same", spilled),
@@ -162,6 +163,62 @@ fn on_disk(bench: &Bench) -> Outcome {
 fn small(bench: &Bench, max_bytes: usize) -> Context {
     let backend = bench.backend().backend_with(2, max_bytes).unwrap();
     Context::builder().backend(backend).build().unwrap()
+}
+
+/// The next of a row of numbers that look random: splitmix64.
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let x = (*state ^ (*state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (x ^ (x >> 31)) % below
+}
+
+fn any_level(bench: &Bench) -> Outcome {
+    let levels: Vec<StorageLevel> = [
+        "NONE",
+        "MEMORY_ONLY",
+        "MEMORY_ONLY_SER_2",
+        "MEMORY_AND_DISK",
+    ]
+    .into_iter()
+    .chain(["MEMORY_AND_DISK_SER", "DISK_ONLY", "DISK_ONLY_3"])
+    .map(|name| name.parse().unwrap())
+    .collect();
+    for seed in 0..6 {
+        let mut random = seed;
+        let ctx = small(bench, draw(&mut random, 3000) as usize);
+        let records: Vec<(u64, String)> = (0..draw(&mut random, 200))
+            .map(|_| {
+                let (key, x) = (draw(&mut random, 9), draw(&mut random, 1 << 40));
+                (key, "x".repeat(x as usize % 20))
+            })
+            .collect();
+        let mut next = |below: usize| draw(&mut random, below as u64) as usize;
+        let rdd = ctx.parallelize_into(records.clone(), 1 + next(4))?;
+        let lengths = rdd.map_values(|text| text.len() as u64);
+        let lengths = lengths.persist(levels[next(levels.len())]);
+        let sums = lengths.reduce_by_key(|a, b| a + b);
+        let sums = sums.persist(levels[next(levels.len())]);
+        let mut expected = std::collections::BTreeMap::new();
+        for (key, text) in records {
+            *expected.entry(key).or_default() += text.len() as u64;
+        }
+        let expected: Vec<(u64, u64)> = expected.into_iter().collect();
+        for round in 0..2 {
+            assert_eq!(
+                sorted(sums.collect()?),
+                expected,
+                "seed {seed} round {round}"
+            );
+            let again = lengths.reduce_by_key(|a, b| a + b);
+            assert_eq!(
+                sorted(again.collect()?),
+                expected,
+                "seed {seed} round {round}"
+            );
+        }
+    }
+    Ok(())
 }
 
 fn go_with_rdd(bench: &Bench) -> Outcome {
