@@ -172,10 +172,10 @@ impl EventBus {
     pub(crate) fn post(&self, event: impl FnOnce(i64) -> JobEvent) {
         let message = Message::Event(event(self.0.clock.now_ms()));
         // After the stop nobody hears anything: that is no overflow.
-        if let Err(TrySendError::Full(_)) = self.0.queue.try_send(message) {
-            if self.0.num_dropped.fetch_add(1, Ordering::Relaxed) == 0 {
-                tracing::warn!("listeners are too slow, events are dropped from now and then on");
-            }
+        if let Err(TrySendError::Full(_)) = self.0.queue.try_send(message)
+            && self.0.num_dropped.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            tracing::warn!("listeners are too slow: this event and others to come are dropped");
         }
     }
 

@@ -25,7 +25,7 @@ pub struct CancelToken(Arc<Flag>);
 struct Flag {
     is_set: AtomicBool,
     /// Set along with this one, so that asking costs one load, however deep the family.
-    children: Mutex<Vec<Weak<Flag>>>,
+    children: Mutex<Vec<Weak<Self>>>,
 }
 
 impl CancelToken {
@@ -218,7 +218,8 @@ impl TaskContext {
     }
 
     /// Unwinds to the task's edge once the job was cancelled.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(crate) fn abort_if_cancelled(&self) {
         if self.inner.cancel.is_cancelled() {
             abort_task(cancelled());

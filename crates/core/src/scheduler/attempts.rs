@@ -18,15 +18,15 @@ pub(super) struct Attempts {
 #[derive(Debug)]
 struct Attempt {
     id: TaskId,
-    /// `None` while it waits for a slot.
-    started_us: Option<u64>,
+    /// In which slot it runs, and since when; `None` while it waits for one.
+    started: Option<(usize, u64)>,
     cancel: CancelToken,
 }
 
 impl Attempt {
     fn ran_us(&self, now_us: u64) -> Option<u64> {
-        self.started_us
-            .map(|started| now_us.saturating_sub(started))
+        self.started
+            .map(|(_, started_us)| now_us.saturating_sub(started_us))
     }
 }
 
@@ -47,18 +47,18 @@ impl Attempts {
         self.next_numbers.insert(key, id.attempt + 1);
         self.waited_for.entry(key).or_default().push(Attempt {
             id,
-            started_us: None,
+            started: None,
             cancel: cancel.clone(),
         });
         cancel
     }
 
     /// An attempt runs. Returns whether it is still waited for.
-    pub(super) fn start(&mut self, id: TaskId, now_us: u64) -> bool {
+    pub(super) fn start(&mut self, id: TaskId, slot: usize, now_us: u64) -> bool {
         let attempts = self.waited_for.get_mut(&(id.stage, id.split));
         let attempt = attempts.and_then(|all| all.iter_mut().find(|attempt| attempt.id == id));
         attempt.is_some_and(|attempt| {
-            attempt.started_us = Some(now_us);
+            attempt.started = Some((slot, now_us));
             true
         })
     }
@@ -74,13 +74,11 @@ impl Attempts {
         true
     }
 
-    /// An attempt is told to end. Returns whether it was still waited for.
-    pub(super) fn abandon(&mut self, id: TaskId) -> bool {
-        let attempt = self.remove(id);
-        attempt.is_some_and(|attempt| {
-            attempt.cancel.cancel();
-            true
-        })
+    /// An attempt is told to end. Returns the slot it ran in, if it was still waited for.
+    pub(super) fn abandon(&mut self, id: TaskId) -> Option<usize> {
+        let attempt = self.remove(id)?;
+        attempt.cancel.cancel();
+        attempt.started.map(|(slot, _)| slot)
     }
 
     fn remove(&mut self, id: TaskId) -> Option<Attempt> {
@@ -94,12 +92,12 @@ impl Attempts {
         Some(attempt)
     }
 
-    /// All attempts at a task are told to end. Returns them, and whether they had started.
-    pub(super) fn write_off(&mut self, stage: usize, split: usize) -> Vec<(TaskId, bool)> {
+    /// All attempts at a task are told to end. Returns them and the slots they run in.
+    pub(super) fn write_off(&mut self, stage: usize, split: usize) -> Vec<(TaskId, Option<usize>)> {
         let attempts = self.waited_for.remove(&(stage, split)).unwrap_or_default();
         let written_off = attempts.into_iter().map(|attempt| {
             attempt.cancel.cancel();
-            (attempt.id, attempt.started_us.is_some())
+            (attempt.id, attempt.started.map(|(slot, _)| slot))
         });
         written_off.collect()
     }

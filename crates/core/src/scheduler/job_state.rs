@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -13,6 +12,7 @@ use super::stage::{JobPlan, TaskOutput};
 use crate::clock::Waiter;
 use crate::error::{Error, ErrorKind, Result};
 use crate::listener::TaskOutcome;
+use crate::operator::catch;
 use crate::shuffle::lost_outputs;
 use crate::task::TaskId;
 
@@ -25,7 +25,6 @@ pub(super) struct JobState {
     /// Whether tasks leave the process, so that the place they run at can be lost.
     may_lose: bool,
     progress: Mutex<Progress>,
-    result_bytes: AtomicU64,
     /// Before any task could run; 0 if attempts are not watched.
     begun_ms: i64,
     news: Condvar,
@@ -39,6 +38,7 @@ struct Progress {
     stages: Vec<StageProgress>,
     failures: HashMap<(usize, usize), Failures>,
     outputs: Vec<(usize, usize, TaskOutput)>,
+    result_bytes: u64,
     running: usize,
     unfinished_stages: usize,
     error: Option<Error>,
@@ -87,7 +87,6 @@ impl JobState {
             plan: Arc::clone(plan),
             may_lose,
             progress: Mutex::new(progress),
-            result_bytes: AtomicU64::new(0),
             begun_ms: match plan.rules.are_watched() {
                 true => plan.clock.now_ms(),
                 false => 0,
@@ -155,7 +154,7 @@ impl JobState {
             let now_us = self.plan.clock.monotonic_us();
             let mut progress = self.progress.lock();
             let attempts = progress.attempts.as_mut();
-            if !attempts.is_some_and(|attempts| attempts.start(task.id, now_us)) {
+            if !attempts.is_some_and(|attempts| attempts.start(task.id, slot, now_us)) {
                 return false;
             }
             // Under the lock: the attempt may be written off at any other time.
@@ -166,15 +165,15 @@ impl JobState {
         true
     }
 
-    /// Takes in how a task ended; `was_started` says whether it ran at all. Returns the tasks that
+    /// Takes in how a task ended; `slot` is where it ran, if it ran at all. Returns the tasks that
     /// are ready because of it.
     pub(super) fn finish(
         &self,
         id: TaskId,
-        was_started: bool,
+        slot: Option<usize>,
         result: Result<TaskOutput>,
     ) -> Vec<Task> {
-        let result = result.and_then(|output| self.charge(id, output));
+        let bytes = self.measure(id, &result);
         let mut progress = self.progress.lock();
         let now_us = match &progress.attempts {
             Some(_) => self.plan.clock.monotonic_us(),
@@ -185,7 +184,9 @@ impl JobState {
         if attempts.is_some_and(|attempts| !attempts.end(id, now_us, result.is_ok())) {
             return Vec::new();
         }
-        self.settle(&mut progress, id, was_started, result)
+        let charged = bytes.and_then(|bytes| self.charge(&mut progress, bytes));
+        let result = result.and_then(|output| charged.map(|()| output));
+        self.settle(&mut progress, id, slot, result)
     }
 
     /// Takes in the end of an attempt that was waited for.
@@ -193,12 +194,12 @@ impl JobState {
         &self,
         progress: &mut Progress,
         id: TaskId,
-        was_started: bool,
+        slot: Option<usize>,
         result: Result<TaskOutput>,
     ) -> Vec<Task> {
         progress.running -= 1;
-        if was_started {
-            self.plan.monitor.task_ended(id, outcome_of(&result));
+        if let Some(slot) = slot {
+            self.plan.monitor.task_ended(id, slot, outcome_of(&result));
         }
         let mut ready = Vec::new();
         match result {
@@ -237,10 +238,11 @@ impl JobState {
         let Some(attempts) = &mut progress.attempts else {
             return;
         };
-        for (twin, was_started) in attempts.write_off(id.stage, id.split) {
+        for (twin, slot) in attempts.write_off(id.stage, id.split) {
             progress.running -= 1;
-            if was_started {
-                self.plan.monitor.task_ended(twin, TaskOutcome::Superseded);
+            if let Some(slot) = slot {
+                let outcome = TaskOutcome::Superseded;
+                self.plan.monitor.task_ended(twin, slot, outcome);
             }
         }
     }
@@ -286,22 +288,31 @@ impl JobState {
             .with("job", &self.plan.operator))
     }
 
-    /// Counts a result, where results are limited.
-    fn charge(&self, id: TaskId, output: TaskOutput) -> Result<TaskOutput> {
-        let Some(limit) = self.plan.rules.max_result_bytes else {
-            return Ok(output);
-        };
+    /// How large a result is, where results are limited.
+    fn measure(&self, id: TaskId, result: &Result<TaskOutput>) -> Result<u64> {
         let last = self.plan.stages.len().checked_sub(1);
-        let (true, Some(stage)) = (last == Some(id.stage), self.plan.stages.get(id.stage)) else {
-            return Ok(output);
-        };
-        let bytes = stage.root.encode_output(&*output.value)?.len() as u64;
-        let total = self.result_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if total > limit {
-            let error = Error::invalid("a job's results are larger than `max_result_bytes`");
-            return Err(error.with("bytes", total).with("max_result_bytes", limit));
+        let is_limited = self.plan.rules.max_result_bytes.is_some() && last == Some(id.stage);
+        match (result, self.plan.stages.get(id.stage)) {
+            (Ok(output), Some(stage)) if is_limited => {
+                // Values of the user may panic while they are encoded.
+                let bytes = catch(|| stage.root.encode_output(&*output.value))?;
+                Ok(bytes.len() as u64)
+            }
+            _ => Ok(0),
         }
-        Ok(output)
+    }
+
+    /// Counts the bytes of a result that is about to be taken.
+    fn charge(&self, progress: &mut Progress, bytes: u64) -> Result<()> {
+        progress.result_bytes = progress.result_bytes.saturating_add(bytes);
+        let total = progress.result_bytes;
+        match self.plan.rules.max_result_bytes {
+            Some(limit) if total > limit => {
+                let error = Error::invalid("a job's results are larger than `max_result_bytes`");
+                Err(error.with("bytes", total).with("max_result_bytes", limit))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// So many tasks that were ready will never run.
@@ -345,9 +356,6 @@ impl JobState {
     fn look_after(&self) -> Vec<Task> {
         let now_us = self.plan.clock.monotonic_us();
         let mut progress = self.progress.lock();
-        if progress.error.is_some() {
-            return Vec::new();
-        }
         let late = match &progress.attempts {
             Some(attempts) => attempts.late(&self.plan, now_us),
             None => Vec::new(),
@@ -356,6 +364,8 @@ impl JobState {
         for late in late {
             match late {
                 Late::Expired(id, ran_us) => ready.extend(self.expire(&mut progress, id, ran_us)),
+                // A job that has failed waits for attempts to end, and makes none.
+                Late::Slow(_) if progress.error.is_some() => {}
                 Late::Slow(twin) => {
                     tracing::info!(task = %twin, "task is slow, a second attempt is made");
                     ready.push(self.task(&mut progress, twin));
@@ -368,13 +378,13 @@ impl JobState {
     /// An attempt ran too long: a failure, and nobody waits for it.
     fn expire(&self, progress: &mut Progress, id: TaskId, ran_us: u64) -> Vec<Task> {
         let attempts = progress.attempts.as_mut();
-        // Written off with its job or twin a moment ago.
-        if !attempts.is_some_and(|attempts| attempts.abandon(id)) || progress.error.is_some() {
+        // Written off with its twin a moment ago.
+        let Some(slot) = attempts.and_then(|attempts| attempts.abandon(id)) else {
             return Vec::new();
-        }
+        };
         let error = Error::new(ErrorKind::User, "task ran longer than `task_timeout`");
         let error = error.with("ran_ms", Duration::from_micros(ran_us).as_millis());
-        self.settle(progress, id, true, Err(error))
+        self.settle(progress, id, Some(slot), Err(error))
     }
 
     /// The outputs of the tasks, and why the job failed. Once, after [`wait`](Self::wait).

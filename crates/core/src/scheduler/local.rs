@@ -184,7 +184,8 @@ impl Shared {
             } else {
                 Err(Error::new(ErrorKind::Cancelled, "job was cancelled"))
             };
-            self.submit(&job, job.finish(task.id, is_started, result));
+            let ran_in = is_started.then_some(slot);
+            self.submit(&job, job.finish(task.id, ran_in, result));
             // This may be the last handle of the lineage, and values of the user may panic.
             let freed = catch(|| {
                 drop((task, job));
@@ -265,7 +266,7 @@ impl Backend for ThreadBackend {
         for (task, job) in waiting {
             let closed = Error::new(ErrorKind::Closed, "context was stopped");
             task.plan.cancel.cancel();
-            job.finish(task.id, false, Err(closed));
+            job.finish(task.id, None, Err(closed));
         }
         let this = std::thread::current().id();
         for thread in std::mem::take(&mut *self.threads.lock()) {
