@@ -17,6 +17,11 @@ pub(crate) trait AnyOutput: Send + Sync {
     fn stream(&self) -> Arc<dyn AnyStream>;
     fn name(&self) -> String;
     fn generate(&self, batch: &Batch) -> Result<Option<Job>>;
+
+    /// Refuses what cannot work, before the first batch.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a program has defined so far.

@@ -276,5 +276,9 @@ fn validate(graph: &Graph, ctx: &Context) -> Result<()> {
             stream.check(image)?;
         }
     }
+    // Last: an output may make what it needs.
+    for output in &graph.outputs {
+        output.validate()?;
+    }
     Ok(())
 }

@@ -8,7 +8,9 @@ use tidemill_core::files::local_path;
 use tidemill_core::{Data, Error, Operator, Rdd, Result, SaveOptions};
 
 use super::DStream;
-use super::node::{AnyStream, Batch, StreamNode};
+use super::for_each::ForEach;
+use super::node::{AnyStream, Batch, Job};
+use crate::graph::AnyOutput;
 use crate::time::Time;
 
 /// The name of a batch's folder: `prefix-TIME.suffix`, the time in milliseconds, without what is
@@ -110,40 +112,47 @@ impl<T: Data> DStream<T> {
         save: fn(&Rdd<T>, &Operator, &str, SaveOptions) -> Result<()>,
     ) {
         let (prefix, suffix) = (prefix.to_owned(), suffix.to_owned());
-        let node = Saved {
-            parent: self.clone(),
-            name: rdd_to_file_name(&prefix, &suffix, Time::from_ms(0)),
-        };
+        let name = rdd_to_file_name(&prefix, &suffix, Time::from_ms(0));
         let options = SaveOptions {
             overwrite: true,
             ..options
         };
         let for_save = operator.clone();
-        self.child(operator.clone(), node)
-            .output(operator, move |rdd, time| {
-                let name = rdd_to_file_name(&prefix, &suffix, time);
-                Ok(save(rdd, &for_save, &name, options)?)
-            });
+        let saves = ForEach::new(self.clone(), operator.clone(), move |rdd, time| {
+            let name = rdd_to_file_name(&prefix, &suffix, time);
+            Ok(save(rdd, &for_save, &name, options)?)
+        });
+        self.shared().graph.add_output(Arc::new(Saves {
+            saves,
+            operator,
+            name,
+        }));
     }
 }
 
-/// The stream that is saved: its parent, checked at the start for whether it can be.
-struct Saved<T: 'static> {
-    parent: DStream<T>,
+/// Saves each batch's RDD; checked at the start for whether it can.
+struct Saves<T: 'static> {
+    saves: ForEach<T>,
+    operator: Operator,
     /// That of some batch's folder.
     name: String,
 }
 
-impl<T: Data> StreamNode<T> for Saved<T> {
-    fn compute(&self, _: &Operator, time: Time, batch: &Batch) -> Result<Option<Rdd<T>>> {
-        self.parent.stream().rdd_of(batch, time)
+impl<T: Data> AnyOutput for Saves<T> {
+    fn stream(&self) -> Arc<dyn AnyStream> {
+        self.saves.stream()
     }
 
-    fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
-        vec![self.parent.any()]
+    fn name(&self) -> String {
+        self.saves.name()
     }
 
-    fn validate(&self, operator: &Operator) -> Result<()> {
+    fn generate(&self, batch: &Batch) -> Result<Option<Job>> {
+        self.saves.generate(batch)
+    }
+
+    fn validate(&self) -> Result<()> {
+        let operator = &self.operator;
         let path = local_path(&self.name).map_err(|e| e.with("operator", operator))?;
         let above = match Path::new(path).parent() {
             Some(above) if !above.as_os_str().is_empty() => above,
