@@ -25,6 +25,11 @@ pub(crate) trait AnyOutput: Send + Sync {
         Ok(())
     }
     fn generate(&self, batch: &Batch) -> Result<Option<Job>>;
+
+    /// Refuses what cannot work, before the first batch.
+    fn validate(&self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// What a program has defined so far.

@@ -358,10 +358,12 @@ fn validate(graph: &Graph, ctx: &Context) -> Result<()> {
             stream.check(image)?;
         }
     }
+    // Last: an output may make what it needs.
     for output in &graph.outputs {
         if let Some(image) = ctx.backend().image() {
             output.check(image)?;
         }
+        output.validate()?;
     }
     Ok(())
 }

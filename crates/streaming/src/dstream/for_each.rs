@@ -17,6 +17,16 @@ use crate::time::Time;
 
 type Action<T> = dyn Fn(&Rdd<T>, Time, &Operator) -> Result<(), BoxError> + Send + Sync;
 type Check = Box<dyn Fn(&Operator, &Image) -> Result<()> + Send + Sync>;
+type StartCheck = Box<dyn Fn(&Operator) -> Result<()> + Send + Sync>;
+
+/// What is looked at when the stream starts.
+#[derive(Default)]
+pub(crate) struct Checks {
+    /// Refuses functions that cannot leave the process.
+    pub(crate) travel: Option<Check>,
+    /// Refuses what cannot work, and makes what the output needs.
+    pub(crate) start: Option<StartCheck>,
+}
 
 /// An output that a program has defined. It runs whether this is kept or dropped.
 #[derive(Clone)]
@@ -62,7 +72,7 @@ struct ForEach<T: 'static> {
     parent: DStream<T>,
     operator: Arc<Mutex<Operator>>,
     action: Arc<Action<T>>,
-    check: Option<Check>,
+    checks: Checks,
 }
 
 impl<T: Data> AnyOutput for ForEach<T> {
@@ -75,9 +85,13 @@ impl<T: Data> AnyOutput for ForEach<T> {
     }
 
     fn check(&self, image: &Image) -> Result<()> {
-        self.check
-            .as_ref()
-            .map_or(Ok(()), |check| check(&self.operator(), image))
+        let check = self.checks.travel.as_ref();
+        check.map_or(Ok(()), |check| check(&self.operator(), image))
+    }
+
+    fn validate(&self) -> Result<()> {
+        let check = self.checks.start.as_ref();
+        check.map_or(Ok(()), |check| check(&self.operator()))
     }
 
     fn generate(&self, batch: &Batch) -> Result<Option<Job>> {
@@ -157,7 +171,14 @@ impl<T: Data> DStream<T> {
         let action = move |rdd: &Rdd<T>, _: Time, operator: &Operator| {
             Ok(rdd.for_each_partition_with(operator.clone(), Arc::clone(&function))?)
         };
-        self.register(operator, action, Some(check))
+        self.register(
+            operator,
+            action,
+            Checks {
+                travel: Some(check),
+                start: None,
+            },
+        )
     }
 
     pub(crate) fn output(
@@ -165,21 +186,21 @@ impl<T: Data> DStream<T> {
         operator: Operator,
         action: impl Fn(&Rdd<T>, Time, &Operator) -> Result<(), BoxError> + Send + Sync + 'static,
     ) -> Output {
-        self.register(operator, action, None)
+        self.register(operator, action, Checks::default())
     }
 
-    fn register(
+    pub(crate) fn register(
         &self,
         operator: Operator,
         action: impl Fn(&Rdd<T>, Time, &Operator) -> Result<(), BoxError> + Send + Sync + 'static,
-        check: Option<Check>,
+        checks: Checks,
     ) -> Output {
         let operator = Arc::new(Mutex::new(operator));
         self.shared().graph.add_output(Arc::new(ForEach {
             parent: self.clone(),
             operator: Arc::clone(&operator),
             action: Arc::new(action),
-            check,
+            checks,
         }));
         Output { operator }
     }

@@ -2,14 +2,12 @@
 
 use std::panic::Location;
 use std::path::Path;
-use std::sync::Arc;
 
 use tidemill_core::files::local_path;
 use tidemill_core::{Data, Error, Operator, Rdd, Result, SaveOptions};
 
 use super::DStream;
-use super::for_each::Output;
-use super::node::{AnyStream, Batch, StreamNode};
+use super::for_each::{Checks, Output};
 use crate::time::Time;
 
 /// The name of a batch's folder: `prefix-TIME.suffix`, the time in milliseconds, without what is
@@ -121,51 +119,36 @@ impl<T: Data> DStream<T> {
         save: fn(&Rdd<T>, &Operator, &str, SaveOptions) -> Result<()>,
     ) -> Output {
         let (prefix, suffix) = (prefix.to_owned(), suffix.to_owned());
-        let node = Saved {
-            parent: self.clone(),
-            name: rdd_to_file_name(&prefix, &suffix, Time::from_ms(0)),
-        };
+        let name = rdd_to_file_name(&prefix, &suffix, Time::from_ms(0));
         let options = SaveOptions {
             overwrite: true,
             ..options
         };
-        self.child(operator.clone(), node)
-            .output(operator, move |rdd, time, operator| {
-                let name = rdd_to_file_name(&prefix, &suffix, time);
-                Ok(save(rdd, operator, &name, options)?)
-            })
-    }
-}
-
-/// The stream that is saved: its parent, checked at the start for whether it can be.
-struct Saved<T: 'static> {
-    parent: DStream<T>,
-    /// That of some batch's folder.
-    name: String,
-}
-
-impl<T: Data> StreamNode<T> for Saved<T> {
-    fn compute(&self, _: &Operator, time: Time, batch: &Batch) -> Result<Option<Rdd<T>>> {
-        self.parent.stream().rdd_of(batch, time)
-    }
-
-    fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
-        vec![self.parent.any()]
-    }
-
-    fn validate(&self, operator: &Operator) -> Result<()> {
-        let path = local_path(&self.name).map_err(|e| e.with("operator", operator))?;
-        let above = match Path::new(path).parent() {
-            Some(above) if !above.as_os_str().is_empty() => above,
-            _ => Path::new("."),
+        let checks = Checks {
+            start: Some(Box::new(move |operator| make_folder_above(&name, operator))),
+            ..Checks::default()
         };
-        std::fs::create_dir_all(above).map_err(|e| {
-            Error::invalid("folder of the output cannot be made")
-                .with("path", above.display())
-                .with("operator", operator)
-                .caused_by(e)
-        })
+        let action = move |rdd: &Rdd<T>, time, operator: &Operator| {
+            let name = rdd_to_file_name(&prefix, &suffix, time);
+            Ok(save(rdd, operator, &name, options)?)
+        };
+        self.register(operator, action, checks)
     }
+}
+
+/// Makes the folder that the batches' folders will be in; `name` is that of one of them.
+fn make_folder_above(name: &str, operator: &Operator) -> Result<()> {
+    let path = local_path(name).map_err(|e| e.with("operator", operator))?;
+    let above = match Path::new(path).parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    std::fs::create_dir_all(above).map_err(|e| {
+        Error::invalid("folder of the output cannot be made")
+            .with("path", above.display())
+            .with("operator", operator)
+            .caused_by(e)
+    })
 }
 
 #[cfg(test)]

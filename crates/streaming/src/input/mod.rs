@@ -2,6 +2,7 @@
 
 mod constant;
 mod file_choice;
+mod file_input;
 mod files;
 mod offsets;
 mod queue;

@@ -1,10 +1,10 @@
 //! Batches as folders of files.
 
 use tempfile::TempDir;
-use tidemill_core::{Compression, ErrorKind, SaveOptions};
+use tidemill_core::{Compression, ErrorKind, SaveOptions, StorageLevel};
 use tidemill_streaming::PairDStream;
 
-use crate::support::{Bench, Case, Outcome, case, driver_case, local_case};
+use crate::support::{BATCH, Bench, Case, Outcome, case, driver_case, local_case};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -16,6 +16,7 @@ pub(crate) fn cases() -> Vec<Case> {
         driver_case("a_batch_that_is_not_saved_leaves_nothing", failing),
         // S-133
         local_case("outputs_without_prefix_or_suffix_have_the_time", bare_names),
+        driver_case("what_is_saved_stays_cached_for_others", stays_cached),
         local_case(
             "where_batches_cannot_be_saved_is_refused_at_the_start",
             refused,
@@ -130,6 +131,26 @@ fn failing(bench: &Bench) -> Outcome {
     assert!(error.report().contains("not this one"), "{error:?}");
     let output = error.fact("output").unwrap();
     assert!(output.starts_with("save_as_text_files at "), "{error}");
+    Ok(())
+}
+
+/// The stream remembers its batches for longer than the save needs them.
+fn stays_cached(bench: &Bench) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let program = bench.program();
+    let rdd = program.ctx.parallelize_into([1, 2], 1)?.cache();
+    let stream = program.queue(vec![vec![0]]);
+    let cached = rdd.clone();
+    let stream = stream.transform(move |_, _| Ok(cached.clone()));
+    program.ssc.remember(20 * BATCH)?;
+    stream.save_as_text_files(&prefix(&folder, "out"), "");
+    let live = program.start();
+    for time in 1..=5 {
+        live.tick();
+        let saved = read(&folder, &format!("out-{time}000/part-00000"));
+        assert_eq!(saved, "1\n2\n");
+    }
+    assert_ne!(rdd.storage_level(), StorageLevel::None);
     Ok(())
 }
 
