@@ -76,12 +76,12 @@ impl Wal {
         disk::sweep(&**lease.disk(), &dir)?;
         let Log {
             recovered,
-            unsealed,
+            newest,
             sequence,
         } = log;
-        if let Some(unsealed) = unsealed {
+        if let Some(newest) = newest {
             lease.check()?;
-            seal(lease.disk(), unsealed, &lease.epoch().to_string())?;
+            seal(lease.disk(), newest, &lease.epoch().to_string())?;
         }
         let next = recovered.next;
         let files = (recovered.segments.clone(), recovered.strays.clone());

@@ -69,15 +69,15 @@ pub(super) struct Check<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Log {
     pub(super) recovered: Recovered,
-    /// The newest file, if it still has to be closed.
-    pub(super) unsealed: Option<Unsealed>,
+    /// The newest file, unless it cannot be read.
+    pub(super) newest: Option<Newest>,
     /// The number of the next file.
     pub(super) sequence: u64,
 }
 
-/// A file without a footer.
+/// The file whose last bytes may be in memory only.
 #[derive(Debug)]
-pub(super) struct Unsealed {
+pub(super) struct Newest {
     pub(super) window: Window,
     pub(super) seed: u32,
     pub(super) end: u64,
@@ -117,9 +117,9 @@ impl Check<'_> {
             };
             self.owned(&headed, &mut owner)?;
             self.connected(&headed, expected, &mut log)?;
-            let (next, unsealed) = self.scan(headed, file.sequence, is_last, &mut log, visit)?;
+            let (next, newest) = self.scan(headed, file.sequence, is_last, &mut log, visit)?;
             expected = Some(next);
-            log.unsealed = unsealed;
+            log.newest = Some(newest);
         }
         log.recovered.next = log.recovered.next.max(expected.unwrap_or(0));
         self.complete(&mut log)?;
@@ -201,7 +201,7 @@ impl Check<'_> {
             records: first..end,
         });
         log.recovered.next = end;
-        log.unsealed = None;
+        log.newest = None;
         Ok(None)
     }
 
@@ -254,7 +254,7 @@ impl Check<'_> {
         is_last: bool,
         log: &mut Log,
         visit: Visitor<'_>,
-    ) -> Result<(u64, Option<Unsealed>)> {
+    ) -> Result<(u64, Newest)> {
         let Headed {
             mut window,
             header,
@@ -278,7 +278,6 @@ impl Check<'_> {
         let Scanned {
             next,
             end,
-            is_sealed,
             cut,
             skipped,
         } = scanned;
@@ -289,13 +288,13 @@ impl Check<'_> {
         });
         log.recovered.cut = cut;
         log.recovered.skipped.extend(skipped);
-        let unsealed = (!is_sealed).then_some(Unsealed {
+        let newest = Newest {
             window,
             seed,
             end,
             next,
-        });
-        Ok((next, unsealed))
+        };
+        Ok((next, newest))
     }
 
     /// Whether the log reaches as far as the checkpoint knows.
@@ -307,8 +306,8 @@ impl Check<'_> {
         }
         let reason =
             format!("log ends before record {next}, the checkpoint knows those before {known_to}");
-        let (path, offset) = match log.unsealed.as_ref() {
-            Some(unsealed) => (unsealed.window.path(), unsealed.end),
+        let (path, offset) = match log.newest.as_ref() {
+            Some(newest) => (newest.window.path(), newest.end),
             None => (self.dir, 0),
         };
         let damage = Damage {
@@ -363,17 +362,17 @@ impl Log {
     }
 }
 
-/// Writes an unsealed file anew, up to its last record and with a footer, over itself.
+/// Writes the newest file anew, up to its last record and with a footer, over itself.
 ///
-/// What was read may be in memory only, and a sync that failed once cannot be repeated: the
-/// records must be written again before anything acts on them.
-pub(super) fn seal(disk: &Arc<dyn Disk>, unsealed: Unsealed, attempt: &str) -> Result<()> {
-    let Unsealed {
+/// What was read may be in memory only, the footer, too, and a sync that failed once cannot be
+/// repeated: the records must be written again before anything acts on them.
+pub(super) fn seal(disk: &Arc<dyn Disk>, newest: Newest, attempt: &str) -> Result<()> {
+    let Newest {
         mut window,
         seed,
         end,
         next,
-    } = unsealed;
+    } = newest;
     let path = window.path().to_owned();
     let mut file = disk::Unpublished::create(disk, &path, attempt)?;
     match copy(&mut window, end, &mut file)

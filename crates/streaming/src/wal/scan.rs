@@ -18,7 +18,6 @@ pub(super) struct Scanned {
     pub(super) next: u64,
     /// Where its last record ends: what is behind is a footer, torn, or nothing.
     pub(super) end: u64,
-    pub(super) is_sealed: bool,
     pub(super) cut: Option<Cut>,
     pub(super) skipped: Vec<Skipped>,
 }
@@ -84,7 +83,6 @@ impl Scan<'_> {
         let mut state = Scanned {
             next,
             end: offset,
-            is_sealed: false,
             cut: None,
             skipped: Vec::new(),
         };
@@ -106,7 +104,6 @@ impl Scan<'_> {
                 Ok(ControlFlow::Continue(()))
             }
             Found::Footer(header) if header.lsn == state.next => {
-                state.is_sealed = true;
                 let behind = state.end + RECORD_HEADER_BYTES as u64;
                 let num_bytes = self.window.num_bytes() - behind;
                 if num_bytes > 0 {
