@@ -58,8 +58,8 @@ pub fn fingerprint<T: DeserializeOwned>() -> u64 {
 pub fn shape<T: DeserializeOwned>() -> String {
     let mut tracer = Tracer::new();
     while {
-        let result = T::deserialize(tracer.root());
-        tracer.has_more(result.err())
+        let is_refused = T::deserialize(tracer.root()).is_err();
+        tracer.has_more(is_refused)
     } {}
     tracer.finish()
 }

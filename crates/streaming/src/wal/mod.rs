@@ -57,7 +57,7 @@ pub type Lsn = u64;
 /// let options = WalOptions { replay_from: 1_200, ..WalOptions::default() };
 /// assert_eq!((options.segment_bytes, options.on_damage), (16 << 20, OnDamage::Refuse));
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
     /// The first record that is needed: the checkpoint's log position, 0 without a checkpoint.
     /// The log must reach back to it; earlier records are checked but not handed out.

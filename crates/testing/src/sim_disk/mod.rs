@@ -140,7 +140,8 @@ impl SimDisk {
         self.shared.lock().image.put(path, bytes);
     }
 
-    /// Takes a file off the disk, durably.
+    /// Takes a file off the disk, durably; `None` when there is none.
+    #[must_use]
     pub fn take(&self, path: &Path) -> Option<Vec<u8>> {
         self.shared.lock().image.take(path)
     }

@@ -62,7 +62,7 @@ pub(crate) fn open(
 ) -> Result<(Wal, Recovered, Vec<Vec<u8>>)> {
     let mut records = Vec::new();
     let mut expected = options.replay_from;
-    let (wal, recovered) = Wal::open(lease, options.clone(), &mut |record| {
+    let (wal, recovered) = Wal::open(lease, *options, &mut |record| {
         assert!(record.lsn >= expected, "records come in order");
         expected = record.lsn + 1;
         records.push(record.body.to_vec());

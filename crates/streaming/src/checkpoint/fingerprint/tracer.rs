@@ -77,13 +77,13 @@ impl Tracer {
     }
 
     /// Takes note of how a reading ended; whether another one may show more.
-    pub(super) fn has_more(&mut self, error: Option<Refused>) -> bool {
+    pub(super) fn has_more(&mut self, is_refused: bool) -> bool {
         self.num_readings += 1;
         let reading = std::mem::take(&mut self.reading);
         if self.num_readings >= MAX_READINGS {
             return false;
         }
-        if error.is_some() && self.can_repeat(&reading) {
+        if is_refused && self.can_repeat(&reading) {
             return true;
         }
         // The innermost enum first: those around it are left only when it has shown everything.
