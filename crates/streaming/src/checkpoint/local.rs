@@ -201,7 +201,10 @@ impl LocalCheckpoints {
             .collect();
         for name in disk::list(disk, &self.dir)? {
             let is_needed = named.contains(&name) || known.unnamed.contains(&name);
-            if parse_state_name(&name).is_some() && !is_needed {
+            // A successor's files are not this driver's to judge, should it sleep just here.
+            let is_ours =
+                parse_state_name(&name).is_some_and(|(epoch, _)| epoch <= self.lease.epoch());
+            if is_ours && !is_needed {
                 num_removed += self.remove(&self.dir.join(name))?;
             }
         }

@@ -173,7 +173,8 @@ impl Image {
     }
 
     pub(super) fn put(&mut self, path: &Path, bytes: Vec<u8>) {
-        let inode = self.create(path);
+        let inode = self.num_created;
+        self.num_created += 1;
         let file = Inode {
             durable: bytes.clone(),
             live: bytes,
@@ -181,6 +182,9 @@ impl Image {
         };
         self.inodes.insert(inode, file);
         self.durable_files.insert(path.to_owned(), inode);
+        if let Some(before) = self.files.insert(path.to_owned(), inode) {
+            self.inodes.remove(&before);
+        }
     }
 
     pub(super) fn take(&mut self, path: &Path) -> Option<Vec<u8>> {
