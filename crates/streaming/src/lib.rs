@@ -24,6 +24,11 @@
 //! What this crate is not: record-at-a-time (a batch is the unit of everything), asynchronous
 //! (inputs and jobs have threads), or persistent (yet): after a crash a program starts anew.
 
+pub mod checkpoint;
+pub mod disk;
+pub mod wal;
+
+mod bytes;
 mod context;
 mod dstream;
 mod graph;

@@ -6,16 +6,22 @@
 //! backend and writes down which jobs, stages and tasks it was asked for. [`run_batches`] runs a
 //! stream operator over a table of batches, on a clock that nobody waits for.
 //!
-//! What this crate is not: a mock. Everything but [`Faults`] is the engine's own code, with the
+//! [`SimDisk`] stands in for the disk under logs and checkpoints: it forgets what was not synced.
+//!
+//! What this crate is not: a mock. Everything but [`Faults`] and [`SimDisk`] is the engine's own code, with the
 //! real handshake between real processes.
 
 pub mod loopback;
 
 mod backends;
+mod random;
 mod recorder;
 mod run_batches;
+mod sim_disk;
 
 pub use backends::{Backends, TestBackend};
 pub use loopback::{Faults, Loopback};
+pub use random::Random;
 pub use recorder::{JobRecord, Recorder, StageRecord};
 pub use run_batches::{BatchTable, run_batches, unordered};
+pub use sim_disk::{DiskFaults, SimDisk, fail_every_call};
