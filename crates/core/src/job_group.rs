@@ -45,6 +45,11 @@ impl JobGroup {
         Self::default()
     }
 
+    /// The group that this thread's jobs are in.
+    pub(crate) fn current() -> Option<Self> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
     /// Runs `f`. Jobs that this thread starts meanwhile are in the group.
     pub fn run<R>(&self, f: impl FnOnce() -> R) -> R {
         /// Put back also when a panic unwinds.

@@ -3,30 +3,53 @@
 pub(crate) mod action;
 mod actions;
 mod blocks;
+mod cartesian;
 mod coalesce;
 mod cogroup;
+mod cogroup_many;
+mod combine_here;
+mod exact_sample;
 mod filter;
+mod filter_by_range;
 mod flat_map;
+mod group_by;
+mod intersection;
+mod join;
+mod keyed_actions;
+mod local_iterator;
 mod map;
 mod map_partitions;
+mod max;
 pub mod node;
 mod pair;
 mod parallelize;
+mod random_split;
 mod range;
+mod sample;
+mod sample_by_key;
 mod shuffled;
 mod sort;
 mod source;
+mod subtract;
+mod take_sample;
 mod text_file;
+mod tree;
 mod try_map;
 mod union;
 mod with;
+mod zip;
+mod zip_partitions;
+mod zip_with;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub use cogroup_many::{Grouped3, Grouped4};
+pub use local_iterator::LocalIterator;
 pub use pair::{JoinedRdd, PairRdd};
+pub use sample::Sampling;
 pub use sort::OrderedRdd;
 pub use with::With;
 
@@ -340,11 +363,15 @@ impl<T: Key> Rdd<T> {
     }
 
     fn distinct_as(&self, operator: Operator, num_partitions: usize) -> Self {
+        let keys = self.as_keys(operator.clone(), num_partitions);
+        keys.map_with(operator, Arc::new(Plain(|(record, ()): (T, ())| record)))
+    }
+
+    /// Each record once, as a key placed by hash.
+    pub(crate) fn as_keys(&self, operator: Operator, num_partitions: usize) -> Rdd<(T, ())> {
         let pairs = self.map_with(operator.clone(), Arc::new(Plain(|record: T| (record, ()))));
-        let combine = crate::combine::Reduce(Plain(|(), ()| ()));
-        let combined =
-            pairs.combine_as::<(), _>(operator.clone(), Arc::new(combine), num_partitions);
-        combined.map_with(operator, Arc::new(Plain(|(record, ()): (T, ())| record)))
+        let combine = Arc::new(crate::combine::Reduce(Plain(|(), ()| ())));
+        pairs.combine_as::<(), _>(operator, combine, num_partitions)
     }
 }
 

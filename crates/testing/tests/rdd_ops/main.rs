@@ -8,19 +8,25 @@
 )]
 
 mod actions;
+mod arbitrary;
 mod failures;
 mod files;
 #[path = "../harness/mod.rs"]
 mod harness;
 mod jobs;
+mod lookup;
 mod narrow;
 mod pairs;
+mod sampling;
+mod sets;
 mod sorting;
 mod sources;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
 mod travel;
+mod trees;
+mod zipping;
 
 fn main() {
     tidemill_core::init();
@@ -31,6 +37,11 @@ fn main() {
         pairs::cases(),
         sorting::cases(),
         actions::cases(),
+        sampling::cases(),
+        zipping::cases(),
+        sets::cases(),
+        trees::cases(),
+        lookup::cases(),
         storage::cases(),
         jobs::cases(),
         failures::cases(),
