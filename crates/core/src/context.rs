@@ -1,11 +1,13 @@
 //! `Context`: makes RDDs and runs jobs.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Waiter};
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
 use crate::function::Function;
@@ -45,7 +47,7 @@ struct Inner {
     next_rdd: AtomicU64,
     next_shuffle: AtomicU64,
     next_job: AtomicU64,
-    running: parking_lot::Mutex<std::collections::HashMap<u64, CancelToken>>,
+    running: parking_lot::Mutex<HashMap<u64, CancelToken>>,
 }
 
 /// Settings and components of a [`Context`].
@@ -251,6 +253,77 @@ impl Context {
         R: Data,
         M: Function<PartitionIter<T>, Output = R>,
     {
+        let plan = self.plan_action(operator, rdd, function, splits)?;
+        let mut results = HashMap::new();
+        self.run_plan(&plan, &mut results)?;
+        splits
+            .iter()
+            .map(|split| {
+                results.remove(split).ok_or_else(|| {
+                    Error::internal("backend returned no result").with("partition", split)
+                })
+            })
+            .collect()
+    }
+
+    /// As [`run_action`](Self::run_action), but for so long: what is not done then is cancelled,
+    /// and only what is done comes back, in the order of `splits`.
+    pub(crate) fn run_action_for<T, R, M>(
+        &self,
+        operator: Operator,
+        rdd: &Rdd<T>,
+        function: &Arc<M>,
+        splits: &[usize],
+        timeout: Duration,
+    ) -> Result<Vec<R>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
+        let plan = self.plan_action(operator, rdd, function, splits)?;
+        let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        let deadline_ms = self.clock().now_ms().saturating_add(millis);
+        let (waiter, is_late) = (Waiter::new(), AtomicBool::new(false));
+        let mut results = HashMap::new();
+        let ended = std::thread::scope(|scope| {
+            let alarm = || {
+                if self.clock().wait_until(deadline_ms, &waiter) {
+                    is_late.store(true, Ordering::Release);
+                    plan.cancel.cancel();
+                }
+            };
+            let alarm = std::thread::Builder::new().spawn_scoped(scope, alarm);
+            let ended = match alarm {
+                Ok(_) => self.run_plan(&plan, &mut results),
+                Err(e) => Err(Error::unavailable("no thread for a timeout").caused_by(e)),
+            };
+            waiter.wake();
+            ended
+        });
+        let timed_out =
+            |error: &Error| error.kind() == ErrorKind::Cancelled && is_late.load(Ordering::Acquire);
+        match ended {
+            Err(error) if !timed_out(&error) => Err(error),
+            _ => Ok(splits
+                .iter()
+                .filter_map(|split| results.remove(split))
+                .collect()),
+        }
+    }
+
+    fn plan_action<T, R, M>(
+        &self,
+        operator: Operator,
+        rdd: &Rdd<T>,
+        function: &Arc<M>,
+        splits: &[usize],
+    ) -> Result<Arc<JobPlan>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
         if is_in_task() {
             return Err(Error::invalid(
                 "an RDD was used inside another RDD's function: actions run on the driver only",
@@ -278,28 +351,28 @@ impl Context {
             &self.inner.shuffles,
             &**self.blocks(),
         )?;
-        let job = self.inner.next_job.fetch_add(1, Ordering::Relaxed);
-        let cancel = CancelToken::new();
-        let _member = join_group(&cancel);
-        let plan = Arc::new(JobPlan {
-            job,
+        Ok(Arc::new(JobPlan {
+            job: self.inner.next_job.fetch_add(1, Ordering::Relaxed),
             stages,
             operator,
-            cancel: cancel.clone(),
+            cancel: CancelToken::new(),
             max_attempts: self.inner.max_attempts,
             seed: self.inner.seed,
-        });
-        self.inner.running.lock().insert(job, cancel);
-        let result = self.run_plan(&plan, splits);
-        self.inner.running.lock().remove(&job);
-        result
+        }))
     }
 
-    fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, splits: &[usize]) -> Result<Vec<R>> {
+    /// Runs a job; what its last stage gives goes into `results`, also when the job fails later.
+    fn run_plan<R: Data>(
+        &self,
+        plan: &Arc<JobPlan>,
+        results: &mut HashMap<usize, R>,
+    ) -> Result<()> {
+        let _member = join_group(&plan.cancel);
+        let running = &self.inner.running;
+        running.lock().insert(plan.job, plan.cancel.clone());
         let last = plan.stages.len().saturating_sub(1);
-        let mut results: std::collections::HashMap<usize, R> = std::collections::HashMap::new();
         let mut wrong_type = false;
-        self.inner.backend.run(plan, &mut |stage, split, output| {
+        let ended = self.inner.backend.run(plan, &mut |stage, split, output| {
             if stage == last {
                 match output.downcast::<R>() {
                     Ok(result) => drop(results.insert(split, *result)),
@@ -308,18 +381,12 @@ impl Context {
             } else if let Some(shuffle) = plan.stages.get(stage).and_then(|stage| stage.shuffle) {
                 self.inner.shuffles.mark(shuffle, split);
             }
-        })?;
+        });
+        running.lock().remove(&plan.job);
         if wrong_type {
             return Err(Error::internal("backend returned a result of another type"));
         }
-        splits
-            .iter()
-            .map(|split| {
-                results.remove(split).ok_or_else(|| {
-                    Error::internal("backend returned no result").with("partition", split)
-                })
-            })
-            .collect()
+        ended
     }
 
     pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {

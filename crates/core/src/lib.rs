@@ -43,6 +43,7 @@ mod partition;
 mod random;
 mod separators;
 mod shuffle;
+mod stat_counter;
 mod task;
 mod text;
 
@@ -55,9 +56,13 @@ pub use lines::{Lines, TextBlock};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
-pub use rdd::{Grouped3, Grouped4, LocalIterator, OrderedRdd, PairRdd, Rdd, Sampling};
+pub use rdd::{
+    BoundedFloat, Grouped3, Grouped4, Histogram, LocalIterator, Number, NumericRdd, OrderedRdd,
+    PairRdd, PipeCommand, Rdd, Sampling,
+};
 pub use remote::init;
 pub use shuffle::AnyShuffle;
+pub use stat_counter::StatCounter;
 pub use storage::StorageLevel;
 pub use task::{CancelToken, TaskContext, TaskId};
 pub use text::{Split, Text, Words};

@@ -118,7 +118,7 @@ impl<T: Data> Rdd<T> {
         self.aggregate_as(operator, zero, merge_value, merge_results)
     }
 
-    fn aggregate_as<C: Data>(
+    pub(super) fn aggregate_as<C: Data>(
         &self,
         operator: Operator,
         zero: C,

@@ -2,17 +2,21 @@
 
 pub(crate) mod action;
 mod actions;
+mod approximate;
 mod blocks;
 mod cartesian;
 mod coalesce;
 mod cogroup;
 mod cogroup_many;
 mod combine_here;
+mod debug_string;
+mod distinct_approx;
 mod exact_sample;
 mod filter;
 mod filter_by_range;
 mod flat_map;
 mod group_by;
+mod histogram;
 mod intersection;
 mod join;
 mod keyed_actions;
@@ -20,9 +24,12 @@ mod local_iterator;
 mod map;
 mod map_partitions;
 mod max;
+mod named;
 pub mod node;
+mod numeric;
 mod pair;
 mod parallelize;
+mod pipe;
 mod random_split;
 mod range;
 mod sample;
@@ -46,9 +53,13 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub use approximate::BoundedFloat;
 pub use cogroup_many::{Grouped3, Grouped4};
+pub use histogram::Histogram;
 pub use local_iterator::LocalIterator;
+pub use numeric::{Number, NumericRdd};
 pub use pair::{JoinedRdd, PairRdd};
+pub use pipe::PipeCommand;
 pub use sample::Sampling;
 pub use sort::OrderedRdd;
 pub use with::With;
@@ -359,7 +370,8 @@ impl<T: Key> Rdd<T> {
     #[track_caller]
     pub fn distinct_into(&self, num_partitions: usize) -> Result<Self> {
         let operator = Operator::new("distinct", Location::caller());
-        Ok(self.distinct_as(operator, positive(num_partitions)?))
+        let n = positive(num_partitions).map_err(|e| e.with("operator", &operator))?;
+        Ok(self.distinct_as(operator, n))
     }
 
     fn distinct_as(&self, operator: Operator, num_partitions: usize) -> Self {

@@ -15,12 +15,15 @@ mod files;
 mod harness;
 mod jobs;
 mod lookup;
+mod misuse;
 mod narrow;
 mod pairs;
+mod piping;
 mod sampling;
 mod sets;
 mod sorting;
 mod sources;
+mod statistics;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
@@ -42,6 +45,9 @@ fn main() {
         sets::cases(),
         trees::cases(),
         lookup::cases(),
+        statistics::cases(),
+        piping::cases(),
+        misuse::cases(),
         storage::cases(),
         jobs::cases(),
         failures::cases(),
