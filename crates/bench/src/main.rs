@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, interval, skew, sort, startup, task_launch, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -79,6 +79,10 @@ enum Workload {
     Startup,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
+    /// Random pairs in the order of their keys, sorted on two slots
+    Sort,
+    /// Pairs reduced by key: skewed keys beside evenly spread ones
+    Skew,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -103,6 +107,8 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Grep => core_grep::measure(size)?,
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
+        Workload::Sort => sort::measure(size.rounds)?,
+        Workload::Skew => skew::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {

@@ -3,6 +3,8 @@
 pub(crate) mod core_grep;
 pub(crate) mod core_wordcount;
 pub(crate) mod interval;
+pub(crate) mod skew;
+pub(crate) mod sort;
 pub(crate) mod startup;
 pub(crate) mod task_launch;
 pub(crate) mod wordcount;

@@ -673,7 +673,7 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
         self.shuffle_with(operator, partitioner, AsIs, Arrived)
     }
 
-    fn shuffle_with<C: Data, M, R>(
+    pub(crate) fn shuffle_with<C: Data, M, R>(
         &self,
         operator: Operator,
         partitioner: Arc<dyn AnyPartitioner<K>>,

@@ -355,7 +355,8 @@ impl<T: Data + Display> Rdd<T> {
     ///
     /// What the program writes to its standard error goes to that of the task's process. A status
     /// other than 0 fails the task. The program, and what it has started, is killed when the task
-    /// is cancelled or wants no more lines.
+    /// is cancelled or wants no more lines. Where the task's whole process is killed, nobody is
+    /// left to do so: the program then comes to the end of its input, and should end there.
     ///
     /// *Shape* [`Text`], as many partitions; bytes that are no UTF-8 become `\u{fffd}`. *Cost*
     /// narrow; one process and two threads a partition. *State* none.

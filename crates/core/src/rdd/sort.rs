@@ -6,12 +6,17 @@ use std::sync::Arc;
 
 use super::Rdd;
 use super::map::WithKey;
-use super::map_partitions::MapPartitions;
+use super::node::Meta;
+use super::shuffled::ReduceSide;
+use crate::codec::{Decoder, Encoder};
 use crate::data::{Data, Key, PartitionIter};
 use crate::error::Result;
 use crate::function::{Captured, Plain};
 use crate::operator::Operator;
 use crate::partition::{Partitioner, RangePartitioner, positive};
+use crate::shuffle::{AsIs, ShuffleRead};
+use crate::task::TaskContext;
+use crate::travel::Portable;
 
 /// Keys sampled for each partition of the result.
 const SAMPLES_PER_PARTITION: usize = 60;
@@ -167,23 +172,49 @@ fn place_and_sort<K: Data + Ord, V: Data, P: Partitioner<K>>(
     ascending: bool,
     partitioner: Arc<P>,
 ) -> Rdd<(K, V)> {
-    let placed = pairs.shuffle_as(operator.clone(), partitioner);
-    let sort = |ascending: &bool, _: usize, records: PartitionIter<(K, V)>| {
-        let mut records: Vec<(K, V)> = records.collect();
-        if *ascending {
-            records.sort_by(|a, b| a.0.cmp(&b.0));
-        } else {
-            records.sort_by(|a, b| b.0.cmp(&a.0));
+    pairs.shuffle_with(operator, partitioner, AsIs, Sorted { ascending })
+}
+
+/// Puts the records that have arrived into the order of their keys; equal keys stay in the order
+/// they had.
+struct Sorted {
+    ascending: bool,
+}
+
+impl Portable for Sorted {
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
+        encoder.put(&self.ascending)
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
+        let ascending = decoder.take()?;
+        Ok(Self { ascending })
+    }
+}
+
+impl<K: Data + Ord, V: Data> ReduceSide<K, V> for Sorted {
+    fn reduce(
+        &self,
+        read: &ShuffleRead<K, V>,
+        split: usize,
+        task: &TaskContext,
+        meta: &Meta,
+    ) -> Result<PartitionIter<(K, V)>> {
+        let buckets = read.buckets(split, task)?;
+        let mut records = Vec::with_capacity(buckets.iter().map(|bucket| bucket.len()).sum());
+        for bucket in buckets {
+            task.check()?;
+            records.extend_from_slice(&bucket);
         }
-        records
-    };
-    let function = Arc::new(Captured {
-        captures: Arc::new(ascending),
-        function: sort,
-    });
-    let (meta, parent) = (placed.child(operator), placed.node.clone());
-    let node = MapPartitions::new(meta, parent, function, true);
-    placed.ctx.rdd(node)
+        meta.operator().call(|| {
+            if self.ascending {
+                records.sort_by(|a, b| a.0.cmp(&b.0));
+            } else {
+                records.sort_by(|a, b| b.0.cmp(&a.0));
+            }
+        });
+        Ok(Box::new(task.interruptible(records.into_iter())))
+    }
 }
 
 /// Evenly spaced keys of each partition: the same ones each time.
