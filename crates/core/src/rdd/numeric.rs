@@ -48,8 +48,16 @@ macro_rules! numbers {
 numbers!(i128: i8, i16, i32, i64, isize, u8, u16, u32, u64, usize);
 numbers!(f64: f32, f64);
 
-/// Operators of numbers. In the prelude; implemented for every RDD of numbers.
-pub trait NumericRdd<T: Number>: Sized {
+/// Operators of numbers. In the prelude; what is no [`Number`] is told so by the compiler.
+///
+/// ```compile_fail,E0277
+/// use tidemill_core::{Context, NumericRdd};
+///
+/// let words = Context::local(2)?.parallelize([String::from("one")]);
+/// let sum = words.sum()?; // `String` is not a number
+/// # Ok::<(), tidemill_core::Error>(())
+/// ```
+pub trait NumericRdd<T: Data>: Sized {
     /// The numbers.
     #[doc(hidden)]
     fn numbers(&self) -> &Rdd<T>;
@@ -68,7 +76,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn sum(&self) -> Result<T::Sum> {
+    fn sum(&self) -> Result<T::Sum>
+    where
+        T: Number,
+    {
         let operator = Operator::new("sum", Location::caller());
         let add = |sum: T::Sum, number: T| sum + number.widen();
         let sums = self.numbers().act(operator, move |numbers| {
@@ -90,7 +101,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn stats(&self) -> Result<StatCounter> {
+    fn stats(&self) -> Result<StatCounter>
+    where
+        T: Number,
+    {
         self.numbers()
             .stats_as(Operator::new("stats", Location::caller()))
     }
@@ -100,7 +114,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn mean(&self) -> Result<f64> {
+    fn mean(&self) -> Result<f64>
+    where
+        T: Number,
+    {
         let operator = Operator::new("mean", Location::caller());
         Ok(self.numbers().stats_as(operator)?.mean())
     }
@@ -110,7 +127,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn variance(&self) -> Result<f64> {
+    fn variance(&self) -> Result<f64>
+    where
+        T: Number,
+    {
         let operator = Operator::new("variance", Location::caller());
         Ok(self.numbers().stats_as(operator)?.variance())
     }
@@ -120,7 +140,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn stdev(&self) -> Result<f64> {
+    fn stdev(&self) -> Result<f64>
+    where
+        T: Number,
+    {
         let operator = Operator::new("stdev", Location::caller());
         Ok(self.numbers().stats_as(operator)?.stdev())
     }
@@ -130,7 +153,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn sample_variance(&self) -> Result<f64> {
+    fn sample_variance(&self) -> Result<f64>
+    where
+        T: Number,
+    {
         let operator = Operator::new("sample_variance", Location::caller());
         Ok(self.numbers().stats_as(operator)?.sample_variance())
     }
@@ -140,7 +166,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn sample_stdev(&self) -> Result<f64> {
+    fn sample_stdev(&self) -> Result<f64>
+    where
+        T: Number,
+    {
         let operator = Operator::new("sample_stdev", Location::caller());
         Ok(self.numbers().stats_as(operator)?.sample_stdev())
     }
@@ -164,7 +193,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// `Invalid` for 0 buckets, when there is no number, and when the range is infinite; else the
     /// jobs' failure.
     #[track_caller]
-    fn histogram(&self, num_buckets: usize) -> Result<Histogram<f64>> {
+    fn histogram(&self, num_buckets: usize) -> Result<Histogram<f64>>
+    where
+        T: Number,
+    {
         let operator = Operator::new("histogram", Location::caller());
         self.numbers().histogram_as(operator, num_buckets)
     }
@@ -184,7 +216,10 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// `Invalid` for a confidence outside `[0, 1]`; else the job's failure.
     #[track_caller]
-    fn sum_approx(&self, timeout: Duration, confidence: f64) -> Result<BoundedFloat> {
+    fn sum_approx(&self, timeout: Duration, confidence: f64) -> Result<BoundedFloat>
+    where
+        T: Number,
+    {
         let operator = Operator::new("sum_approx", Location::caller());
         self.numbers().sum_approx_as(operator, timeout, confidence)
     }
@@ -195,13 +230,16 @@ pub trait NumericRdd<T: Number>: Sized {
     /// # Errors
     /// `Invalid` for a confidence outside `[0, 1]`; else the job's failure.
     #[track_caller]
-    fn mean_approx(&self, timeout: Duration, confidence: f64) -> Result<BoundedFloat> {
+    fn mean_approx(&self, timeout: Duration, confidence: f64) -> Result<BoundedFloat>
+    where
+        T: Number,
+    {
         let operator = Operator::new("mean_approx", Location::caller());
         self.numbers().mean_approx_as(operator, timeout, confidence)
     }
 }
 
-impl<T: Number> NumericRdd<T> for Rdd<T> {
+impl<T: Data> NumericRdd<T> for Rdd<T> {
     fn numbers(&self) -> &Self {
         self
     }

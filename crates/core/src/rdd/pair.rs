@@ -23,6 +23,16 @@ use super::cogroup_many::{Grouped3, Grouped4};
 
 /// Keyed operators. In the prelude; implemented for every RDD of pairs.
 ///
+/// What compares keys asks for a [`Key`], which floating point numbers are not:
+///
+/// ```compile_fail,E0277
+/// use tidemill_core::{Context, PairRdd};
+///
+/// let pairs = Context::local(2)?.parallelize([(1.5, 2)]);
+/// let sums = pairs.reduce_by_key(|a, b| a + b); // `f64` cannot be a key
+/// # Ok::<(), tidemill_core::Error>(())
+/// ```
+///
 /// A keyed operator that is not told otherwise makes as many partitions as its (larger) input
 /// has. Where the input is placed by a partitioner already, that one is kept and nothing is
 /// shuffled.
