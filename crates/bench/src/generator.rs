@@ -59,17 +59,12 @@ impl Generator {
                 words.push(word);
             }
         }
-        let columns = zipf_columns(NUM_WORDS);
+        let columns = zipf_columns(NUM_WORDS, 1.0);
         Self { words, columns }
     }
 
     fn word(&self, random: &mut SplitMix64) -> &str {
-        let column = random.below(self.columns.len() as u64) as usize;
-        let coin = random.next() >> 32;
-        let at = match self.columns.get(column) {
-            Some((own, other)) if coin >= *own => *other,
-            _ => column,
-        };
+        let at = draw(&self.columns, random);
         self.words.get(at).map_or("", String::as_str)
     }
 
@@ -122,12 +117,44 @@ impl Generator {
     }
 }
 
-/// The alias table of Zipf(1.0) over `n` ranks.
-fn zipf_columns(n: usize) -> Vec<(u64, usize)> {
+/// `num` random pairs, the same ones each time.
+pub(crate) fn random_pairs(num: usize) -> Vec<(u64, u64)> {
+    let mut random = SplitMix64(SEED);
+    (0..num).map(|_| (random.next(), random.next())).collect()
+}
+
+/// `num` random keys out of `num_keys`, all of them as likely.
+pub(crate) fn uniform_keys(num: usize, num_keys: usize) -> Vec<u64> {
+    let mut random = SplitMix64(SEED);
+    (0..num).map(|_| random.below(num_keys as u64)).collect()
+}
+
+/// `num` random keys out of `num_keys` by Zipf's law with this exponent.
+pub(crate) fn zipf_keys(num: usize, num_keys: usize, exponent: f64) -> Vec<u64> {
+    let columns = zipf_columns(num_keys, exponent);
+    let mut random = SplitMix64(SEED);
+    (0..num)
+        .map(|_| draw(&columns, &mut random) as u64)
+        .collect()
+}
+
+/// One rank out of an alias table.
+fn draw(columns: &[(u64, usize)], random: &mut SplitMix64) -> usize {
+    let column = random.below(columns.len() as u64) as usize;
+    let coin = random.next() >> 32;
+    match columns.get(column) {
+        Some((own, other)) if coin >= *own => *other,
+        _ => column,
+    }
+}
+
+/// The alias table of Zipf's law over `n` ranks.
+fn zipf_columns(n: usize, exponent: f64) -> Vec<(u64, usize)> {
     const WHOLE: f64 = 4_294_967_296.0;
-    let total: f64 = (1..=n).map(|rank| 1.0 / rank as f64).sum();
+    let weight = |rank: usize| (rank as f64).powf(-exponent);
+    let total: f64 = (1..=n).map(weight).sum();
     let mut share: Vec<f64> = (1..=n)
-        .map(|rank| n as f64 / (rank as f64 * total))
+        .map(|rank| n as f64 * weight(rank) / total)
         .collect();
     let mut columns: Vec<(u64, usize)> = (0..n).map(|i| (WHOLE as u64, i)).collect();
     // Shares fall with the rank: the large ones, in front, fill up the small ones, from behind.
@@ -194,6 +221,17 @@ mod tests {
             let found = counts[generator.words[rank as usize - 1].as_str()];
             let ratio = f64::from(found) / expected;
             assert!((0.85..1.15).contains(&ratio), "rank {rank}: {ratio}");
+        }
+    }
+
+    #[test]
+    fn skewed_keys_follow_zipf_too() {
+        let keys = zipf_keys(1_000_000, 10_000, 1.5);
+        assert_eq!(keys, zipf_keys(1_000_000, 10_000, 1.5));
+        let share = |key| keys.iter().filter(|k| **k == key).count() as f64 / 1e6;
+        // Zeta(1.5) up to 10,000 is 2.592.
+        for (key, expected) in [(0, 0.3858), (1, 0.1364), (9, 0.0122)] {
+            assert!((share(key) / expected - 1.0).abs() < 0.05, "{key}");
         }
     }
 

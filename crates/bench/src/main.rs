@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, files, interval, startup, state, task_launch, window, wordcount,
-    wordcount_tcp,
+    core_grep, core_wordcount, files, interval, skew, sort, startup, state, task_launch, window,
+    wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -89,6 +89,10 @@ enum Workload {
     Window,
     /// A folder of 100,000 files with ten new ones a batch
     Files,
+    /// Random pairs in the order of their keys, sorted on two slots
+    Sort,
+    /// Pairs reduced by key: skewed keys beside evenly spread ones
+    Skew,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -114,6 +118,8 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::TaskLaunch => task_launch::measure(size)?,
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::State => state::measure(arguments.keys, size.rounds)?,
+        Workload::Sort => sort::measure(size.rounds)?,
+        Workload::Skew => skew::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Window => window::measure(size.rounds)?,
         Workload::Files => files::measure(size.rounds)?,

@@ -5,9 +5,12 @@ use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::accumulator::Accumulators;
-use crate::clock::{Clock, SystemClock};
+use crate::clock::{Clock, SystemClock, Waiter};
 use crate::codec::Encoder;
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +28,7 @@ use crate::scheduler::{Backend, JobPlan, StageRoot, ThreadBackend, plan};
 use crate::shuffle::{Cleaner, ShuffleTracker, lost_outputs};
 use crate::status::StatusTracker;
 use crate::storage::{BlockStore, MemoryStore, StorageLimits};
-use crate::task::is_in_task;
+use crate::task::{CancelToken, is_in_task};
 
 /// How often a job may find that map outputs are lost.
 const MAX_LOSSES: u32 = 4;
@@ -335,6 +338,88 @@ impl Context {
         R: Data,
         M: Function<PartitionIter<T>, Output = R>,
     {
+        let root = self.action_root(operator.clone(), rdd, function, splits)?;
+        let mut results = HashMap::with_capacity(splits.len());
+        self.run_root(&operator, &root, splits, &mut results, &|_| ())?;
+        let results = splits.iter().map(|split| {
+            results.remove(split).ok_or_else(|| {
+                Error::internal("backend returned no result").with("partition", split)
+            })
+        });
+        let results = results.collect::<Result<_>>()?;
+        self.write_checkpoints(Arc::new(rdd.parent().clone()))?;
+        Ok(results)
+    }
+
+    /// As [`run_action`](Self::run_action), but for so long: what is not done then is cancelled,
+    /// and only what is done comes back, in the order of `splits`.
+    pub(crate) fn run_action_for<T, R, M>(
+        &self,
+        operator: Operator,
+        rdd: &Rdd<T>,
+        function: &Arc<M>,
+        splits: &[usize],
+        timeout: Duration,
+    ) -> Result<Vec<R>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
+        let root = self.action_root(operator.clone(), rdd, function, splits)?;
+        let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
+        let deadline_ms = self.clock().now_ms().saturating_add(millis);
+        let waiter = Waiter::new();
+        let running: Mutex<(bool, Option<CancelToken>)> = Mutex::default();
+        let mut results = HashMap::new();
+        let ended = std::thread::scope(|scope| {
+            let alarm = || {
+                if self.clock().wait_until(deadline_ms, &waiter) {
+                    let mut running = running.lock();
+                    running.0 = true;
+                    if let Some(job) = &running.1 {
+                        job.cancel();
+                    }
+                }
+            };
+            let begun = |job: &CancelToken| {
+                let mut running = running.lock();
+                running.1 = Some(job.clone());
+                if running.0 {
+                    job.cancel();
+                }
+            };
+            let alarm = std::thread::Builder::new().spawn_scoped(scope, alarm);
+            let ended = match alarm {
+                Ok(_) => self.run_root(&operator, &root, splits, &mut results, &begun),
+                Err(e) => Err(Error::unavailable("no thread for a timeout").caused_by(e)),
+            };
+            waiter.wake();
+            ended
+        });
+        let is_late = running.lock().0;
+        match ended {
+            Err(error) if !(is_late && error.kind() == ErrorKind::Cancelled) => Err(error),
+            _ => Ok(splits
+                .iter()
+                .filter_map(|split| results.remove(split))
+                .collect()),
+        }
+    }
+
+    /// The last step of an action's job, after what can be refused without running it.
+    fn action_root<T, R, M>(
+        &self,
+        operator: Operator,
+        rdd: &Rdd<T>,
+        function: &Arc<M>,
+        splits: &[usize],
+    ) -> Result<Arc<dyn StageRoot>>
+    where
+        T: Data,
+        R: Data,
+        M: Function<PartitionIter<T>, Output = R>,
+    {
         if is_in_task() {
             return Err(Error::invalid(
                 "an RDD was used inside another RDD's function: actions run on the driver only",
@@ -350,59 +435,52 @@ impl Context {
                     .with("num_partitions", num_partitions),
             );
         }
-        let meta = self.meta(operator.clone(), rdd.parent().depth());
-        let root = Arc::new(ActionRoot::new(
-            meta,
-            rdd.parent().clone(),
-            Arc::clone(function),
-        ));
-        let mut results = HashMap::with_capacity(splits.len());
+        let meta = self.meta(operator, rdd.parent().depth());
+        let (parent, function) = (rdd.parent().clone(), Arc::clone(function));
+        Ok(Arc::new(ActionRoot::new(meta, parent, function)))
+    }
+
+    /// Runs a job, and again what is left of it when map outputs turn out to be lost. Adds the
+    /// results of the tasks that succeeded, also when others fail; `begun` hears what cancels it.
+    fn run_root<R: Data>(
+        &self,
+        operator: &Operator,
+        root: &Arc<dyn StageRoot>,
+        splits: &[usize],
+        results: &mut HashMap<usize, R>,
+        begun: &dyn Fn(&CancelToken),
+    ) -> Result<()> {
         let mut losses = 0;
         loop {
             let left = splits.iter().filter(|split| !results.contains_key(*split));
             let left = left.copied().collect();
-            let root: Arc<dyn StageRoot> = Arc::clone(&root) as _;
-            let Err(error) = self.run_stages(operator.clone(), root, left, &mut results) else {
-                break;
+            let stages = plan(
+                Arc::clone(root),
+                left,
+                &self.inner.shuffles,
+                &**self.blocks(),
+            )?;
+            let settings = (self.inner.max_attempts, self.inner.seed);
+            let (plan, running) = self.inner.jobs.start(operator.clone(), stages, settings);
+            begun(&plan.cancel);
+            let result = self.run_plan(&plan, results);
+            running.end(&result);
+            let Err(error) = result else {
+                return Ok(());
             };
-            // What is left of the job is planned again: the lost outputs, and what needs them.
             let Some((shuffle, map)) = lost_outputs(&error) else {
                 return Err(error);
             };
             losses += 1;
             if losses == MAX_LOSSES {
-                let job = operator.to_string();
-                return Err(error.with("lost_times", losses).with("job", job));
+                return Err(error.with("lost_times", losses).with("job", operator));
             }
             tracing::warn!(error = %error.report(), "map output is made again");
             self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;
         }
-        let results = splits.iter().map(|split| {
-            results.remove(split).ok_or_else(|| {
-                Error::internal("backend returned no result").with("partition", split)
-            })
-        });
-        let results = results.collect::<Result<_>>()?;
-        self.write_checkpoints(Arc::new(rdd.parent().clone()))?;
-        Ok(results)
     }
 
-    /// Runs a job once. Adds the results of the tasks that succeeded, also when others fail.
-    fn run_stages<R: Data>(
-        &self,
-        operator: Operator,
-        root: Arc<dyn StageRoot>,
-        splits: Vec<usize>,
-        results: &mut HashMap<usize, R>,
-    ) -> Result<()> {
-        let stages = plan(root, splits, &self.inner.shuffles, &**self.blocks())?;
-        let settings = (self.inner.max_attempts, self.inner.seed);
-        let (plan, running) = self.inner.jobs.start(operator, stages, settings);
-        let result = self.run_plan(&plan, results);
-        running.end(&result);
-        result
-    }
-
+    /// Runs a job once; the results of its last stage go into `results`, also when it fails later.
     fn run_plan<R: Data>(
         &self,
         plan: &Arc<JobPlan>,
@@ -410,7 +488,7 @@ impl Context {
     ) -> Result<()> {
         let last = plan.stages.len().saturating_sub(1);
         let mut wrong_type = false;
-        self.inner.backend.run(plan, &mut |stage, split, output| {
+        let ended = self.inner.backend.run(plan, &mut |stage, split, output| {
             self.inner.accumulators.apply(output.updates);
             if stage == last {
                 match output.value.downcast::<R>() {
@@ -418,11 +496,11 @@ impl Context {
                     Err(_) => wrong_type = true,
                 }
             }
-        })?;
+        });
         if wrong_type {
             return Err(Error::internal("backend returned a result of another type"));
         }
-        Ok(())
+        ended
     }
 
     pub(crate) fn accumulators(&self) -> &Accumulators {

@@ -49,10 +49,12 @@ mod master;
 mod operator;
 mod partition;
 mod progress;
+mod random;
 mod registry;
 mod scope;
 mod separators;
 mod shuffle;
+mod stat_counter;
 mod status;
 mod task;
 mod text;
@@ -74,11 +76,15 @@ pub use listener::{JobEvent, JobListener, TaskOutcome};
 pub use master::Master;
 pub use operator::{Operator, catch};
 pub use partition::{HashPartitioner, PartitionedBy, Partitioner, RangePartitioner};
-pub use rdd::{Compression, OrderedRdd, PairRdd, Rdd, SaveOptions};
+pub use rdd::{
+    BoundedFloat, Compression, Grouped3, Grouped4, Histogram, LocalIterator, Number, NumericRdd,
+    OrderedRdd, PairRdd, PipeCommand, Rdd, Sampling, SaveOptions,
+};
 pub use remote::init;
 pub use scheduler::{Pool, SchedulingMode, Speculation};
 pub use scope::JobScope;
 pub use shuffle::AnyShuffle;
+pub use stat_counter::StatCounter;
 pub use status::{
     ExecutorInfo, JobInfo, JobStatus, StageId, StageInfo, StageStatus, StatusTracker,
 };

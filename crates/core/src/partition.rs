@@ -2,6 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::de::DeserializeOwned;
@@ -23,6 +24,12 @@ pub trait Partitioner<K>: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The partition of `key`, below [`num_partitions`](Self::num_partitions). Equal keys must get
     /// equal answers, in every process.
     fn partition(&self, key: &K) -> usize;
+
+    /// The partitions that keys from `lower` to `upper`, both included, can lie in. Only a
+    /// partitioner that keeps keys in order can say; others keep this answer, `None`.
+    fn partitions_between(&self, _lower: &K, _upper: &K) -> Option<RangeInclusive<usize>> {
+        None
+    }
 }
 
 /// Places keys by hash, evenly. The hash is the same in all processes of a run.
@@ -91,6 +98,12 @@ impl<K: Data + Ord> Partitioner<K> for RangePartitioner<K> {
             self.bounds.len() - at
         }
     }
+
+    fn partitions_between(&self, lower: &K, upper: &K) -> Option<RangeInclusive<usize>> {
+        let at = |key| Partitioner::partition(self, key);
+        let (a, b) = (at(lower), at(upper));
+        Some(if self.ascending { a..=b } else { b..=a })
+    }
 }
 
 /// Places a number at the partition of that number.
@@ -111,6 +124,7 @@ impl Partitioner<usize> for IndexPartitioner {
 pub(crate) trait AnyPartitioner<K>: Send + Sync {
     fn num_partitions(&self) -> usize;
     fn partition(&self, key: &K) -> usize;
+    fn partitions_between(&self, lower: &K, upper: &K) -> Option<RangeInclusive<usize>>;
     fn descriptor(&self) -> &'static Descriptor;
     fn to_bytes(&self) -> Result<Vec<u8>>;
     fn partitioner_type(&self) -> TypeId;
@@ -124,6 +138,10 @@ impl<K: 'static, P: Partitioner<K>> AnyPartitioner<K> for P {
     #[inline]
     fn partition(&self, key: &K) -> usize {
         Partitioner::partition(self, key)
+    }
+
+    fn partitions_between(&self, lower: &K, upper: &K) -> Option<RangeInclusive<usize>> {
+        Partitioner::partitions_between(self, lower, upper)
     }
 
     fn descriptor(&self) -> &'static Descriptor {

@@ -4,6 +4,8 @@ pub(crate) mod core_grep;
 pub(crate) mod core_wordcount;
 pub(crate) mod files;
 pub(crate) mod interval;
+pub(crate) mod skew;
+pub(crate) mod sort;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod task_launch;

@@ -18,11 +18,11 @@ use crate::travel::Portable;
 const TAKE_GROWTH: usize = 4;
 
 impl<T: Data> Rdd<T> {
-    fn all_splits(&self) -> Result<Vec<usize>> {
+    pub(crate) fn all_splits(&self) -> Result<Vec<usize>> {
         Ok((0..self.num_partitions()?).collect())
     }
 
-    fn act<R: Data>(
+    pub(crate) fn act<R: Data>(
         &self,
         operator: Operator,
         f: impl Fn(PartitionIter<T>) -> R + Send + Sync + 'static,
@@ -118,7 +118,7 @@ impl<T: Data> Rdd<T> {
         self.aggregate_as(operator, zero, merge_value, merge_results)
     }
 
-    fn aggregate_as<C: Data>(
+    pub(super) fn aggregate_as<C: Data>(
         &self,
         operator: Operator,
         zero: C,
@@ -333,7 +333,7 @@ fn smallest<T: Ord>(num: usize, records: impl Iterator<Item = T>) -> Vec<T> {
 }
 
 /// Joins the records of a partition: `reduce`.
-struct ReducePartition<M>(M);
+pub(super) struct ReducePartition<M>(pub(super) M);
 
 impl<M: Portable> Portable for ReducePartition<M> {
     fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
@@ -354,9 +354,9 @@ impl<T, M: Function2<T, T, Output = T>> Function<PartitionIter<T>> for ReducePar
 }
 
 /// Takes the records of a partition into a zero: `fold`, `aggregate`.
-struct FoldPartition<C, M> {
-    zero: C,
-    function: M,
+pub(super) struct FoldPartition<C, M> {
+    pub(super) zero: C,
+    pub(super) function: M,
 }
 
 impl<C: Data, M: Portable> Portable for FoldPartition<C, M> {

@@ -34,6 +34,16 @@ impl<T: Data> Coalesce<T> {
         })
     }
 
+    /// Only the partitions `splits` of the parent, in that order.
+    pub(crate) fn only(meta: Meta, parent: Parent<T>, splits: impl Iterator<Item = usize>) -> Self {
+        let groups = splits.map(|split| vec![split]).collect();
+        Self {
+            meta,
+            parent,
+            groups,
+        }
+    }
+
     fn build(decoder: &mut Decoder<'_>) -> Result<Built> {
         let groups: Vec<Vec<usize>> = decoder.take()?;
         let parent = Parent::decode(decoder, 0)?;

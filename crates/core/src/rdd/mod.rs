@@ -2,42 +2,76 @@
 
 pub(crate) mod action;
 mod actions;
+mod approximate;
 mod binary_records;
 mod blocks;
+mod cartesian;
 pub(crate) mod checkpoint;
 mod coalesce;
 mod cogroup;
+mod cogroup_many;
+mod combine_here;
+mod debug_string;
+mod distinct_approx;
+mod exact_sample;
 mod file_source;
 mod filter;
+mod filter_by_range;
 mod flat_map;
+mod group_by;
+mod histogram;
+mod intersection;
+mod join;
+mod keyed_actions;
+mod local_iterator;
 mod map;
 mod map_partitions;
+mod max;
+mod named;
 pub mod node;
+mod numeric;
 mod object_file;
 mod pair;
 mod parallelize;
 pub(crate) mod persist;
+mod pipe;
+mod random_split;
 mod range;
+mod sample;
+mod sample_by_key;
 mod save;
 mod save_folder;
 mod save_parts;
 mod shuffled;
 mod sort;
 mod source;
+mod subtract;
+mod take_sample;
 mod text_file;
+mod tree;
 mod try_map;
 mod union;
 mod whole_files;
 mod with;
+mod zip;
+mod zip_partitions;
+mod zip_with;
 
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 
+pub use approximate::BoundedFloat;
 pub use binary_records::BinaryRecords;
+pub use cogroup_many::{Grouped3, Grouped4};
 pub use file_source::{FileFormat, FileSplit};
+pub use histogram::Histogram;
+pub use local_iterator::LocalIterator;
+pub use numeric::{Number, NumericRdd};
 pub use pair::{JoinedRdd, PairRdd};
+pub use pipe::PipeCommand;
+pub use sample::Sampling;
 pub use save::{Compression, SaveOptions};
 pub use sort::OrderedRdd;
 pub use text_file::TextLines;
@@ -318,15 +352,20 @@ impl<T: Key> Rdd<T> {
     #[track_caller]
     pub fn distinct_into(&self, num_partitions: usize) -> Result<Self> {
         let operator = Operator::new("distinct", Location::caller());
-        Ok(self.distinct_as(operator, positive(num_partitions)?))
+        let n = positive(num_partitions).map_err(|e| e.with("operator", &operator))?;
+        Ok(self.distinct_as(operator, n))
     }
 
     fn distinct_as(&self, operator: Operator, num_partitions: usize) -> Self {
+        let keys = self.as_keys(operator.clone(), num_partitions);
+        keys.map_with(operator, Arc::new(Plain(|(record, ()): (T, ())| record)))
+    }
+
+    /// Each record once, as a key placed by hash.
+    pub(crate) fn as_keys(&self, operator: Operator, num_partitions: usize) -> Rdd<(T, ())> {
         let pairs = self.map_with(operator.clone(), Arc::new(Plain(|record: T| (record, ()))));
-        let combine = crate::combine::Reduce(Plain(|(), ()| ()));
-        let combined =
-            pairs.combine_as::<(), _>(operator.clone(), Arc::new(combine), num_partitions);
-        combined.map_with(operator, Arc::new(Plain(|(record, ()): (T, ())| record)))
+        let combine = Arc::new(crate::combine::Reduce(Plain(|(), ()| ())));
+        pairs.combine_as::<(), _>(operator, combine, num_partitions)
     }
 }
 

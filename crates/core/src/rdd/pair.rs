@@ -1,28 +1,42 @@
 //! Operators of pairs: `PairRdd`.
 
+use std::collections::HashMap;
 use std::panic::Location;
 use std::sync::Arc;
 
+use super::Rdd;
 use super::cogroup::{CoGroup, Grouped, Side};
+use super::combine_here::CombineHere;
 use super::flat_map::{FlatMap, OnEachValue};
 use super::map::{Map, OnValue};
-use super::node::Parent;
+use super::sample::Sampling;
 use super::shuffled::{Arrived, Merged, Shuffled};
-use super::{Rdd, node};
-use crate::combine::{Aggregate, Combine, Functions, combine_values, drain};
-use crate::data::{Data, Key, PartitionIter};
+use crate::combine::{Aggregate, Combine, Functions};
+use crate::data::{Data, Key};
 use crate::error::Result;
 use crate::function::{Function, Plain};
 use crate::operator::Operator;
 use crate::partition::{AnyPartitioner, HashPartitioner, PartitionedBy, Partitioner};
 use crate::shuffle::{AnyShuffle, AsIs, Combined, ShuffleMap, ShuffleRead};
 
+use super::cogroup_many::{Grouped3, Grouped4};
+
 /// Keyed operators. In the prelude; implemented for every RDD of pairs.
+///
+/// What compares keys asks for a [`Key`], which floating point numbers are not:
+///
+/// ```compile_fail,E0277
+/// use tidemill_core::{Context, PairRdd};
+///
+/// let pairs = Context::local(2)?.parallelize([(1.5, 2)]);
+/// let sums = pairs.reduce_by_key(|a, b| a + b); // `f64` cannot be a key
+/// # Ok::<(), tidemill_core::Error>(())
+/// ```
 ///
 /// A keyed operator that is not told otherwise makes as many partitions as its (larger) input
 /// has. Where the input is placed by a partitioner already, that one is kept and nothing is
 /// shuffled.
-pub trait PairRdd<K: Key, V: Data>: Sized {
+pub trait PairRdd<K: Data, V: Data>: Sized {
     /// The pairs.
     #[doc(hidden)]
     fn pairs(&self) -> &Rdd<(K, V)>;
@@ -81,7 +95,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     /// # Ok::<(), tidemill_core::Error>(())
     /// ```
     #[track_caller]
-    fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> Rdd<(K, V)> {
+    fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> Rdd<(K, V)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("reduce_by_key", Location::caller());
         let combine = Arc::new(crate::combine::Reduce(Plain(f)));
         self.pairs()
@@ -94,7 +111,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
         &self,
         partitioner: impl Partitioner<K>,
         f: impl Fn(V, V) -> V + Send + Sync + 'static,
-    ) -> Rdd<(K, V)> {
+    ) -> Rdd<(K, V)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("reduce_by_key", Location::caller());
         let combine = Arc::new(crate::combine::Reduce(Plain(f)));
         self.pairs()
@@ -108,7 +128,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
         &self,
         zero: V,
         f: impl Fn(V, V) -> V + Clone + Send + Sync + 'static,
-    ) -> Rdd<(K, V)> {
+    ) -> Rdd<(K, V)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("fold_by_key", Location::caller());
         let (merge_value, merge_combiners) = (Plain(f.clone()), Plain(f));
         let combine = Arc::new(Aggregate {
@@ -128,7 +151,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
         zero: C,
         merge_value: impl Fn(C, V) -> C + Send + Sync + 'static,
         merge_combiners: impl Fn(C, C) -> C + Send + Sync + 'static,
-    ) -> Rdd<(K, C)> {
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("aggregate_by_key", Location::caller());
         let (merge_value, merge_combiners) = (Plain(merge_value), Plain(merge_combiners));
         let combine = Arc::new(Aggregate {
@@ -148,7 +174,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
         create: impl Fn(V) -> C + Send + Sync + 'static,
         merge_value: impl Fn(C, V) -> C + Send + Sync + 'static,
         merge_combiners: impl Fn(C, C) -> C + Send + Sync + 'static,
-    ) -> Rdd<(K, C)> {
+    ) -> Rdd<(K, C)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("combine_by_key", Location::caller());
         let combine = Arc::new(Functions {
             create: Plain(create),
@@ -164,15 +193,21 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     /// *Shape* `(K, Vec<V>)`, values in the order of the input partitions. *Cost* one shuffle of
     /// all records; all values of a key in memory. *State* none.
     #[track_caller]
-    fn group_by_key(&self) -> Rdd<(K, Vec<V>)> {
+    fn group_by_key(&self) -> Rdd<(K, Vec<V>)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("group_by_key", Location::caller());
         self.pairs()
-            .group_by(operator, self.pairs().own_partitioner())
+            .group_values(operator, self.pairs().own_partitioner())
     }
 
     /// The same pairs, placed by `partitioner`; nothing happens when they are already.
     #[track_caller]
-    fn partition_by(&self, partitioner: impl Partitioner<K>) -> Rdd<(K, V)> {
+    fn partition_by(&self, partitioner: impl Partitioner<K>) -> Rdd<(K, V)>
+    where
+        K: Key,
+    {
         let operator = Operator::new("partition_by", Location::caller());
         self.pairs().place_as(operator, Arc::new(partitioner))
     }
@@ -182,21 +217,30 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     /// *Shape* `(K, (Vec<V>, Vec<W>))`, order not kept. *Cost* one shuffle a side that is not yet
     /// placed. *State* none.
     #[track_caller]
-    fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<Grouped<K, V, W>> {
+    fn cogroup<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<Grouped<K, V, W>>
+    where
+        K: Key,
+    {
         self.pairs()
             .cogroup_as(Operator::new("cogroup", Location::caller()), other, None)
     }
 
     /// For each key of both sides: each pair of a left and a right value.
     #[track_caller]
-    fn join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))> {
+    fn join<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, (V, W))>
+    where
+        K: Key,
+    {
         self.pairs()
             .join_as(Operator::new("join", Location::caller()), other, None)
     }
 
     /// As `join`, and each left value whose key the right side lacks, with `None`.
     #[track_caller]
-    fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, V, Option<W>> {
+    fn left_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, V, Option<W>>
+    where
+        K: Key,
+    {
         self.pairs().left_join_as(
             Operator::new("left_outer_join", Location::caller()),
             other,
@@ -206,7 +250,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
 
     /// As `join`, and each right value whose key the left side lacks, with `None`.
     #[track_caller]
-    fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, Option<V>, W> {
+    fn right_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, Option<V>, W>
+    where
+        K: Key,
+    {
         self.pairs().right_join_as(
             Operator::new("right_outer_join", Location::caller()),
             other,
@@ -216,7 +263,10 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
 
     /// As `join`, and the values of either side whose key the other lacks, with `None`.
     #[track_caller]
-    fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, Option<V>, Option<W>> {
+    fn full_outer_join<W: Data>(&self, other: &Rdd<(K, W)>) -> JoinedRdd<K, Option<V>, Option<W>>
+    where
+        K: Key,
+    {
         self.pairs().full_join_as(
             Operator::new("full_outer_join", Location::caller()),
             other,
@@ -229,15 +279,226 @@ pub trait PairRdd<K: Key, V: Data>: Sized {
     /// # Errors
     /// The job's failure.
     #[track_caller]
-    fn count_by_key(&self) -> Result<std::collections::HashMap<K, u64>> {
+    fn count_by_key(&self) -> Result<HashMap<K, u64>>
+    where
+        K: Key,
+    {
         self.keys().count_by_value()
+    }
+
+    /// For each key of any of three inputs: all its values of each.
+    ///
+    /// *Shape*, *Cost* and *State* as [`cogroup`](Self::cogroup).
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let (a, b) = (ctx.parallelize([('k', 1)]), ctx.parallelize([('k', true)]));
+    /// let groups = a.cogroup3(&b, &ctx.parallelize([('k', 'x'), ('k', 'y')]));
+    /// assert_eq!(groups.collect()?, [('k', (vec![1], vec![true], vec!['x', 'y']))]);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[track_caller]
+    fn cogroup3<W: Data, X: Data>(
+        &self,
+        second: &Rdd<(K, W)>,
+        third: &Rdd<(K, X)>,
+    ) -> Rdd<Grouped3<K, V, W, X>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("cogroup3", Location::caller());
+        self.pairs().cogroup3_as(operator, second, third)
+    }
+
+    /// For each key of any of four inputs: all its values of each.
+    ///
+    /// *Shape*, *Cost* and *State* as [`cogroup`](Self::cogroup).
+    #[track_caller]
+    fn cogroup4<W: Data, X: Data, Y: Data>(
+        &self,
+        second: &Rdd<(K, W)>,
+        third: &Rdd<(K, X)>,
+        fourth: &Rdd<(K, Y)>,
+    ) -> Rdd<Grouped4<K, V, W, X, Y>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("cogroup4", Location::caller());
+        self.pairs().cogroup4_as(operator, second, third, fourth)
+    }
+
+    /// The pairs whose key the other side lacks, duplicates kept.
+    ///
+    /// *Shape* `(K, V)`, placed as this side is, else by hash. *Cost* one shuffle of this side
+    /// unless it is placed, and one of the other's keys. *State* none.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let stock = ctx.parallelize([("tea", 3), ("milk", 1)].map(|(k, v)| (k.to_owned(), v)));
+    /// let sold_out = ctx.parallelize([("milk".to_owned(), ())]);
+    /// assert_eq!(stock.subtract_by_key(&sold_out).collect()?, [("tea".to_owned(), 3)]);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    #[track_caller]
+    fn subtract_by_key<W: Data>(&self, other: &Rdd<(K, W)>) -> Rdd<(K, V)>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("subtract_by_key", Location::caller());
+        self.pairs().subtract_by_key_as(operator, other)
+    }
+
+    /// Part of the pairs: each is drawn with the probability that its key has in `fractions`, or,
+    /// with replacement, so many times on average. A key without a fraction fails the task.
+    ///
+    /// *Shape* `(K, V)`, as many partitions, order and partitioner kept. *Cost* narrow. *State*
+    /// none. *Guarantee* as [`Rdd::sample`].
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd, Sampling};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let pairs = ctx.range(0..100).map(|x| (x % 2, x));
+    /// let odd = pairs.sample_by_key(Sampling::without_replacement(), [(0, 0.0), (1, 1.0)])?;
+    /// assert_eq!(odd.count()?, 50);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for a negative fraction, and for one above 1 without replacement.
+    #[track_caller]
+    fn sample_by_key(
+        &self,
+        sampling: Sampling,
+        fractions: impl IntoIterator<Item = (K, f64)>,
+    ) -> Result<Rdd<(K, V)>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("sample_by_key", Location::caller());
+        self.pairs().sample_by_key_as(operator, sampling, fractions)
+    }
+
+    /// As [`sample_by_key`](Self::sample_by_key), but exactly `fraction * count` pairs of each
+    /// key, rounded up.
+    ///
+    /// *Cost* one job now, which counts each key in each partition; then narrow. The counts travel
+    /// with the tasks.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd, Sampling};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let pairs = ctx.range(0..100).map(|x| (x % 2, x));
+    /// let drawn = pairs.sample_by_key_exact(Sampling::without_replacement(), [(0, 0.1), (1, 0.5)])?;
+    /// assert_eq!(drawn.count_by_key()?, [(0, 5), (1, 25)].into());
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As `sample_by_key`; `Invalid` for a key without a fraction; the counting job's failure.
+    #[track_caller]
+    fn sample_by_key_exact(
+        &self,
+        sampling: Sampling,
+        fractions: impl IntoIterator<Item = (K, f64)>,
+    ) -> Result<Rdd<(K, V)>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("sample_by_key_exact", Location::caller());
+        self.pairs()
+            .sample_by_key_exact_as(operator, sampling, fractions)
+    }
+
+    /// One value a key, on the driver: its values combined by `f`, which must be associative and
+    /// commutative.
+    ///
+    /// *Cost* one job without a shuffle; one pair a key and partition comes to the driver.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let pairs = ctx.parallelize([('a', 1), ('b', 1), ('a', 1)]);
+    /// assert_eq!(pairs.reduce_by_key_locally(|x, y| x + y)?, [('a', 2), ('b', 1)].into());
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The job's failure.
+    #[track_caller]
+    fn reduce_by_key_locally(
+        &self,
+        f: impl Fn(V, V) -> V + Clone + Send + Sync + 'static,
+    ) -> Result<HashMap<K, V>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("reduce_by_key_locally", Location::caller());
+        self.pairs().reduce_locally_as(operator, f)
+    }
+
+    /// The pairs as a map on the driver; of several values of a key the last one, in the order of
+    /// [`Rdd::collect`].
+    ///
+    /// ```
+    /// use tidemill_core::{Context, PairRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let pairs = ctx.parallelize([('a', 1), ('b', 2), ('a', 3)]);
+    /// assert_eq!(pairs.collect_as_map()?, [('a', 3), ('b', 2)].into());
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The job's failure.
+    #[track_caller]
+    fn collect_as_map(&self) -> Result<HashMap<K, V>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("collect_as_map", Location::caller());
+        let parts = self
+            .pairs()
+            .act(operator, Iterator::collect::<Vec<(K, V)>>)?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// The values of `key`, in the order of the partitions; none when there is no such key.
+    ///
+    /// *Cost* one job: of one task where a partitioner says in which partition the key lies (also
+    /// after `sort_by_key`), else over all partitions.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, OrderedRdd, PairRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let sorted = ctx.parallelize([(2, 'b'), (1, 'a'), (2, 'c')]).sort_by_key(true)?;
+    /// assert_eq!(sorted.lookup(2)?, ['b', 'c']);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The job's failure.
+    #[track_caller]
+    fn lookup(&self, key: K) -> Result<Vec<V>>
+    where
+        K: Key,
+    {
+        let operator = Operator::new("lookup", Location::caller());
+        self.pairs().lookup_as(operator, key)
     }
 }
 
 /// Pairs of a key and the values of two sides.
 pub type JoinedRdd<K, V, W> = Rdd<(K, (V, W))>;
 
-impl<K: Key, V: Data> PairRdd<K, V> for Rdd<(K, V)> {
+impl<K: Data, V: Data> PairRdd<K, V> for Rdd<(K, V)> {
     fn pairs(&self) -> &Self {
         self
     }
@@ -246,34 +507,6 @@ impl<K: Key, V: Data> PairRdd<K, V> for Rdd<(K, V)> {
 /// The keyed primitives with the operator and the function objects given.
 #[doc(hidden)]
 impl<K: Key, V: Data> Rdd<(K, V)> {
-    pub fn map_values_with<U: Data, M: Function<V, Output = U>>(
-        &self,
-        operator: Operator,
-        f: Arc<M>,
-    ) -> Rdd<(K, U)> {
-        let function = Arc::new(OnValue(f));
-        self.ctx.rdd(Map::new(
-            self.child(operator),
-            self.node.clone(),
-            function,
-            true,
-        ))
-    }
-
-    pub fn flat_map_values_with<I, M>(&self, operator: Operator, f: Arc<M>) -> Rdd<(K, I::Item)>
-    where
-        I: IntoIterator<Item: Data> + 'static,
-        M: Function<V, Output = I>,
-    {
-        let function = Arc::new(OnEachValue(f));
-        self.ctx.rdd(FlatMap::new(
-            self.child(operator),
-            self.node.clone(),
-            function,
-            true,
-        ))
-    }
-
     pub fn combine_as<C: Data, A: Combine<V, C>>(
         &self,
         operator: Operator,
@@ -301,7 +534,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         operator: Operator,
         partitioner: Arc<P>,
     ) -> Rdd<(K, Vec<V>)> {
-        self.group_by(operator, partitioner)
+        self.group_values(operator, partitioner)
     }
 
     pub fn place_as<P: Partitioner<K>>(&self, operator: Operator, partitioner: Arc<P>) -> Self {
@@ -326,7 +559,7 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         self.shuffle_with(operator, partitioner, map_side, Merged::new(combine))
     }
 
-    fn group_by(
+    pub(crate) fn group_values(
         &self,
         operator: Operator,
         partitioner: Arc<dyn AnyPartitioner<K>>,
@@ -370,7 +603,19 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         other: &Rdd<(K, W)>,
         num_partitions: Option<usize>,
     ) -> Rdd<Grouped<K, V, W>> {
-        let partitioner = self.common_partitioner(other, num_partitions);
+        let partitioner = match num_partitions {
+            Some(n) => Arc::new(HashPartitioner::new(n)),
+            None => common_partitioner(&[self.placing(), other.placing()]),
+        };
+        self.cogroup_by(operator, other, partitioner)
+    }
+
+    pub(crate) fn cogroup_by<W: Data>(
+        &self,
+        operator: Operator,
+        other: &Rdd<(K, W)>,
+        partitioner: Arc<dyn AnyPartitioner<K>>,
+    ) -> Rdd<Grouped<K, V, W>> {
         let left = self.side(&operator, &partitioner);
         let right = other.side(&operator, &partitioner);
         let depth = left.depth().max(right.depth());
@@ -379,31 +624,14 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
     }
 
     /// The partitioner the pairs are placed by, else by hash into as many partitions as there are.
-    fn own_partitioner(&self) -> Arc<dyn AnyPartitioner<K>> {
+    pub(crate) fn own_partitioner(&self) -> Arc<dyn AnyPartitioner<K>> {
         let placed = self.partitioner().and_then(|by| by.typed::<K>());
         placed.unwrap_or_else(|| Arc::new(HashPartitioner::new(self.partitions_or_default())))
     }
 
-    /// The partitioner one of the sides has, else by hash into as many as the larger side has.
-    fn common_partitioner<W: Data>(
-        &self,
-        other: &Rdd<(K, W)>,
-        num_partitions: Option<usize>,
-    ) -> Arc<dyn AnyPartitioner<K>> {
-        if let Some(n) = num_partitions {
-            return Arc::new(HashPartitioner::new(n));
-        }
-        let (ours, theirs) = (self.partitions_or_default(), other.partitions_or_default());
-        let largest = ours.max(theirs);
-        // A placement that is far too coarse is not worth the shuffle it saves.
-        let usable = |by: Option<PartitionedBy>| by.filter(|by| by.num_partitions() * 10 > largest);
-        let mut placed: Vec<PartitionedBy> = usable(self.partitioner())
-            .into_iter()
-            .chain(usable(other.partitioner()))
-            .collect();
-        placed.sort_by_key(PartitionedBy::num_partitions);
-        let found = placed.iter().rev().find_map(PartitionedBy::typed::<K>);
-        found.unwrap_or_else(|| Arc::new(HashPartitioner::new(largest)))
+    /// What a common partitioner is chosen by.
+    pub(crate) fn placing(&self) -> Placing {
+        (self.partitions_or_default(), self.partitioner())
     }
 
     fn side(&self, operator: &Operator, partitioner: &Arc<dyn AnyPartitioner<K>>) -> Side<K, V> {
@@ -415,74 +643,55 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         let read = ShuffleRead::new(&*map, num_maps);
         Side::Shuffled(Some(map), read)
     }
-
-    pub fn join_as<W: Data>(
-        &self,
-        operator: Operator,
-        other: &Rdd<(K, W)>,
-        num_partitions: Option<usize>,
-    ) -> JoinedRdd<K, V, W> {
-        let groups = self.cogroup_as(operator.clone(), other, num_partitions);
-        groups.flat_map_values_with(
-            operator,
-            Arc::new(Plain(|(left, right)| pairs(left, right))),
-        )
-    }
-
-    pub fn left_join_as<W: Data>(
-        &self,
-        operator: Operator,
-        other: &Rdd<(K, W)>,
-        num_partitions: Option<usize>,
-    ) -> JoinedRdd<K, V, Option<W>> {
-        let groups = self.cogroup_as(operator.clone(), other, num_partitions);
-        let join = |(left, right)| pairs(left, optional(right));
-        groups.flat_map_values_with(operator, Arc::new(Plain(join)))
-    }
-
-    pub fn right_join_as<W: Data>(
-        &self,
-        operator: Operator,
-        other: &Rdd<(K, W)>,
-        num_partitions: Option<usize>,
-    ) -> JoinedRdd<K, Option<V>, W> {
-        let groups = self.cogroup_as(operator.clone(), other, num_partitions);
-        let join = |(left, right)| pairs(optional(left), right);
-        groups.flat_map_values_with(operator, Arc::new(Plain(join)))
-    }
-
-    pub fn full_join_as<W: Data>(
-        &self,
-        operator: Operator,
-        other: &Rdd<(K, W)>,
-        num_partitions: Option<usize>,
-    ) -> JoinedRdd<K, Option<V>, Option<W>> {
-        let groups = self.cogroup_as(operator.clone(), other, num_partitions);
-        let join = |(left, right)| pairs(optional(left), optional(right));
-        groups.flat_map_values_with(operator, Arc::new(Plain(join)))
-    }
 }
 
-/// Each left value with each right value.
-fn pairs<V: Clone, W: Clone>(left: Vec<V>, right: Vec<W>) -> impl Iterator<Item = (V, W)> {
-    left.into_iter().flat_map(move |value| {
-        right
-            .clone()
-            .into_iter()
-            .map(move |other| (value.clone(), other))
-    })
+/// How many partitions an input has, and what places its pairs.
+pub(crate) type Placing = (usize, Option<PartitionedBy>);
+
+/// The partitioner that one of the inputs has, else by hash into as many partitions as the largest
+/// input has.
+pub(crate) fn common_partitioner<K: Key>(inputs: &[Placing]) -> Arc<dyn AnyPartitioner<K>> {
+    let largest = inputs.iter().map(|(n, _)| *n).max().unwrap_or(1);
+    // A placement that is far too coarse is not worth the shuffle it saves.
+    let usable = |by: &&PartitionedBy| by.num_partitions() * 10 > largest;
+    let placed = inputs.iter().filter_map(|(_, by)| by.as_ref());
+    let mut placed: Vec<&PartitionedBy> = placed.filter(usable).collect();
+    placed.sort_by_key(|by| by.num_partitions());
+    let found = placed.into_iter().rev().find_map(PartitionedBy::typed::<K>);
+    found.unwrap_or_else(|| Arc::new(HashPartitioner::new(largest)))
 }
 
-/// The values, or one `None` when there are none.
-fn optional<V>(values: Vec<V>) -> Vec<Option<V>> {
-    if values.is_empty() {
-        vec![None]
-    } else {
-        values.into_iter().map(Some).collect()
-    }
-}
-
+/// What the operators of pairs share, whether the keys can be compared or not.
+#[doc(hidden)]
 impl<K: Data, V: Data> Rdd<(K, V)> {
+    pub fn map_values_with<U: Data, M: Function<V, Output = U>>(
+        &self,
+        operator: Operator,
+        f: Arc<M>,
+    ) -> Rdd<(K, U)> {
+        let function = Arc::new(OnValue(f));
+        self.ctx.rdd(Map::new(
+            self.child(operator),
+            self.node.clone(),
+            function,
+            true,
+        ))
+    }
+
+    pub fn flat_map_values_with<I, M>(&self, operator: Operator, f: Arc<M>) -> Rdd<(K, I::Item)>
+    where
+        I: IntoIterator<Item: Data> + 'static,
+        M: Function<V, Output = I>,
+    {
+        let function = Arc::new(OnEachValue(f));
+        self.ctx.rdd(FlatMap::new(
+            self.child(operator),
+            self.node.clone(),
+            function,
+            true,
+        ))
+    }
+
     pub(crate) fn shuffle_as<P: Partitioner<K>>(
         &self,
         operator: Operator,
@@ -491,7 +700,7 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
         self.shuffle_with(operator, partitioner, AsIs, Arrived)
     }
 
-    fn shuffle_with<C: Data, M, R>(
+    pub(crate) fn shuffle_with<C: Data, M, R>(
         &self,
         operator: Operator,
         partitioner: Arc<dyn AnyPartitioner<K>>,
@@ -526,76 +735,5 @@ impl<K: Data, V: Data> Rdd<(K, V)> {
         let owned = (settled, cleaner);
         let map = ShuffleMap::<K, V, C, M>::new(meta, parent, partitioner, map_side, owned);
         (map, num_maps)
-    }
-}
-
-/// Combines values of pairs that are in the right partition already.
-struct CombineHere<K, V, C, A> {
-    meta: node::Meta,
-    parent: Parent<(K, V)>,
-    combine: Arc<A>,
-    partitioner: Option<PartitionedBy>,
-    output: std::marker::PhantomData<fn() -> C>,
-}
-
-impl<K: Key, V: Data, C: Data, A: Combine<V, C>> CombineHere<K, V, C, A> {
-    const DESCRIPTOR: &'static crate::travel::Descriptor =
-        &crate::travel::Descriptor::of::<Self>(Self::build);
-
-    fn new(meta: node::Meta, parent: Parent<(K, V)>, combine: Arc<A>) -> Self {
-        Self {
-            partitioner: parent.placement(true),
-            meta,
-            parent,
-            combine,
-            output: std::marker::PhantomData,
-        }
-    }
-
-    fn build(decoder: &mut crate::codec::Decoder<'_>) -> Result<crate::codec::Built> {
-        let combine = Arc::new(A::decode(decoder)?);
-        Ok(node::built(Self::new(
-            decoder.meta(),
-            Parent::decode(decoder, 0)?,
-            combine,
-        )))
-    }
-}
-
-impl<K: Key, V: Data, C: Data, A: Combine<V, C>> node::AnyRdd for CombineHere<K, V, C, A> {
-    fn meta(&self) -> &node::Meta {
-        &self.meta
-    }
-
-    fn num_partitions(&self) -> Result<usize> {
-        self.parent.num_partitions()
-    }
-
-    fn dependencies(&self) -> Vec<node::Dependency> {
-        self.parent.one_to_one()
-    }
-
-    fn partitioner(&self) -> Option<PartitionedBy> {
-        self.partitioner.clone()
-    }
-
-    fn descriptor(&self) -> &'static crate::travel::Descriptor {
-        Self::DESCRIPTOR
-    }
-
-    fn encode(&self, _: &[usize], encoder: &mut crate::codec::Encoder<'_>) -> Result<()> {
-        self.combine.encode(encoder)
-    }
-}
-
-impl<K: Key, V: Data, C: Data, A: Combine<V, C>> node::RddNode<(K, C)> for CombineHere<K, V, C, A> {
-    fn compute(
-        self: Arc<Self>,
-        split: usize,
-        task: &crate::task::TaskContext,
-    ) -> Result<PartitionIter<(K, C)>> {
-        let records = self.parent.iterate(split, task)?;
-        let combined = combine_values(records, &*self.combine, task, self.meta.operator());
-        Ok(Box::new(task.interruptible(drain(combined))))
     }
 }

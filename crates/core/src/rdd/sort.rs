@@ -1,15 +1,22 @@
 //! Sorting: `OrderedRdd` and `sort_by`.
 
+use std::ops::RangeInclusive;
 use std::panic::Location;
 use std::sync::Arc;
 
 use super::Rdd;
 use super::map::WithKey;
+use super::node::Meta;
+use super::shuffled::ReduceSide;
+use crate::codec::{Decoder, Encoder};
 use crate::data::{Data, Key, PartitionIter};
 use crate::error::Result;
 use crate::function::{Captured, Plain};
 use crate::operator::Operator;
-use crate::partition::RangePartitioner;
+use crate::partition::{Partitioner, RangePartitioner, positive};
+use crate::shuffle::{AsIs, ShuffleRead};
+use crate::task::TaskContext;
+use crate::travel::Portable;
 
 /// Keys sampled for each partition of the result.
 const SAMPLES_PER_PARTITION: usize = 60;
@@ -25,6 +32,58 @@ pub trait OrderedRdd<K: Data + Ord, V: Data> {
     /// # Errors
     /// The sampling job's failure.
     fn sort_by_key(&self, ascending: bool) -> Result<Rdd<(K, V)>>;
+
+    /// As [`sort_by_key`](Self::sort_by_key), into at most `num_partitions` partitions.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, OrderedRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let sorted = ctx.parallelize([(2, 'b'), (1, 'a')]).sort_by_key_into(true, 1)?;
+    /// assert_eq!(sorted.collect()?, [(1, 'a'), (2, 'b')]);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for 0 partitions; else the sampling job's failure.
+    fn sort_by_key_into(&self, ascending: bool, num_partitions: usize) -> Result<Rdd<(K, V)>>;
+
+    /// The pairs placed by `partitioner`, each partition in the order of its keys: cheaper than
+    /// placing first and sorting later. No order over the partitions.
+    ///
+    /// *Shape* `(K, V)`. *Cost* one shuffle, and a partition at a time in memory. *State* none.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, HashPartitioner, OrderedRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let pairs = ctx.parallelize([(3, 'c'), (1, 'a'), (2, 'b')]);
+    /// let parts = pairs.repartition_and_sort_within_partitions(HashPartitioner::new(2), true);
+    /// assert!(parts.glom().collect()?.iter().all(|part| part.is_sorted()));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    fn repartition_and_sort_within_partitions(
+        &self,
+        partitioner: impl Partitioner<K>,
+        ascending: bool,
+    ) -> Rdd<(K, V)>;
+
+    /// The pairs whose keys lie in `keys`, both ends included.
+    ///
+    /// *Shape* `(K, V)`, order kept; where the pairs are in the order of their keys
+    /// ([`sort_by_key`](Self::sort_by_key)), only the partitions that can hold such keys. *Cost*
+    /// narrow. *State* none.
+    ///
+    /// ```
+    /// use tidemill_core::{Context, OrderedRdd};
+    ///
+    /// let ctx = Context::local(2)?;
+    /// let sorted = ctx.range(0..100).map(|x| (x, ())).sort_by_key_into(true, 10)?;
+    /// let some = sorted.filter_by_range(3..=5);
+    /// assert_eq!((some.count()?, some.num_partitions()?), (3, 1));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    fn filter_by_range(&self, keys: RangeInclusive<K>) -> Rdd<(K, V)>;
 }
 
 impl<K: Data + Ord, V: Data> OrderedRdd<K, V> for Rdd<(K, V)> {
@@ -33,6 +92,29 @@ impl<K: Data + Ord, V: Data> OrderedRdd<K, V> for Rdd<(K, V)> {
         let operator = Operator::new("sort_by_key", Location::caller());
         let num_partitions = self.num_partitions()?;
         sort_as(self, operator, ascending, num_partitions)
+    }
+
+    #[track_caller]
+    fn sort_by_key_into(&self, ascending: bool, num_partitions: usize) -> Result<Self> {
+        let operator = Operator::new("sort_by_key", Location::caller());
+        let n = positive(num_partitions).map_err(|e| e.with("operator", &operator))?;
+        sort_as(self, operator, ascending, n)
+    }
+
+    #[track_caller]
+    fn repartition_and_sort_within_partitions(
+        &self,
+        partitioner: impl Partitioner<K>,
+        ascending: bool,
+    ) -> Self {
+        let operator = Operator::new("repartition_and_sort_within_partitions", Location::caller());
+        place_and_sort(self, operator, ascending, Arc::new(partitioner))
+    }
+
+    #[track_caller]
+    fn filter_by_range(&self, keys: RangeInclusive<K>) -> Self {
+        let operator = Operator::new("filter_by_range", Location::caller());
+        self.filter_by_range_as(operator, keys)
     }
 }
 
@@ -76,21 +158,63 @@ fn sort_as<K: Data + Ord, V: Data>(
         Vec::new()
     };
     let partitioner = RangePartitioner::from_sample(bounds, num_partitions, ascending);
-    let placed = pairs.shuffle_as(operator.clone(), Arc::new(partitioner));
-    let sort = |ascending: &bool, _: usize, records: PartitionIter<(K, V)>| {
-        let mut records: Vec<(K, V)> = records.collect();
-        if *ascending {
-            records.sort_by(|a, b| a.0.cmp(&b.0));
-        } else {
-            records.sort_by(|a, b| b.0.cmp(&a.0));
+    Ok(place_and_sort(
+        pairs,
+        operator,
+        ascending,
+        Arc::new(partitioner),
+    ))
+}
+
+fn place_and_sort<K: Data + Ord, V: Data, P: Partitioner<K>>(
+    pairs: &Rdd<(K, V)>,
+    operator: Operator,
+    ascending: bool,
+    partitioner: Arc<P>,
+) -> Rdd<(K, V)> {
+    pairs.shuffle_with(operator, partitioner, AsIs, Sorted { ascending })
+}
+
+/// Puts the records that have arrived into the order of their keys; equal keys stay in the order
+/// they had.
+struct Sorted {
+    ascending: bool,
+}
+
+impl Portable for Sorted {
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
+        encoder.put(&self.ascending)
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
+        let ascending = decoder.take()?;
+        Ok(Self { ascending })
+    }
+}
+
+impl<K: Data + Ord, V: Data> ReduceSide<K, V> for Sorted {
+    fn reduce(
+        &self,
+        read: &ShuffleRead<K, V>,
+        split: usize,
+        task: &TaskContext,
+        meta: &Meta,
+    ) -> Result<PartitionIter<(K, V)>> {
+        let buckets = read.buckets(split, task)?;
+        let mut records = Vec::with_capacity(buckets.iter().map(|bucket| bucket.len()).sum());
+        for bucket in buckets {
+            task.check()?;
+            records.extend_from_slice(&bucket);
         }
-        records
-    };
-    let function = Captured {
-        captures: Arc::new(ascending),
-        function: sort,
-    };
-    Ok(placed.map_partitions_with(operator, Arc::new(function)))
+        meta.operator().call(|| {
+            if self.ascending {
+                records.sort_by(|a, b| a.0.cmp(&b.0));
+            } else {
+                records.sort_by(|a, b| b.0.cmp(&a.0));
+            }
+        });
+        Ok(Box::new(task.interruptible(records.into_iter())))
+    }
 }
 
 /// Evenly spaced keys of each partition: the same ones each time.

@@ -82,6 +82,29 @@ impl Context {
         ))
     }
 
+    /// The numbers of a range in exactly `num_partitions` partitions.
+    ///
+    /// ```
+    /// # let ctx = tidemill_core::Context::local(2)?;
+    /// let parts = ctx.range_into(0..3, 2)?.glom().collect()?;
+    /// assert_eq!(parts, [vec![0], vec![1, 2]]);
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// `Invalid` for 0 partitions.
+    #[track_caller]
+    pub fn range_into(
+        &self,
+        numbers: std::ops::Range<i64>,
+        num_partitions: usize,
+    ) -> Result<Rdd<i64>> {
+        let operator = Operator::new("range", Location::caller());
+        let n = positive(num_partitions).map_err(|e| e.with("operator", &operator))?;
+        let steps = Steps::ones(&numbers);
+        Ok(self.rdd(Range::new(self.meta(operator, 0), steps, n)))
+    }
+
     /// Every `step`-th number from `start` on, before `end`. Never wraps.
     ///
     /// ```

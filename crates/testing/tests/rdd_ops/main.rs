@@ -8,6 +8,7 @@
 )]
 
 mod actions;
+mod arbitrary;
 mod checkpoints;
 mod failures;
 mod files;
@@ -17,18 +18,26 @@ mod groups;
 mod harness;
 mod jobs;
 mod listeners;
+mod lookup;
+mod misuse;
 mod narrow;
 mod pairs;
+mod piping;
+mod sampling;
 mod saving;
 mod scheduling;
+mod sets;
 mod shared;
 mod sorting;
 mod sources;
 mod speculation;
+mod statistics;
 mod storage;
 #[path = "../support/mod.rs"]
 mod support;
 mod travel;
+mod trees;
+mod zipping;
 
 fn main() {
     tidemill_core::init();
@@ -40,6 +49,14 @@ fn main() {
         pairs::cases(),
         sorting::cases(),
         actions::cases(),
+        sampling::cases(),
+        zipping::cases(),
+        sets::cases(),
+        trees::cases(),
+        lookup::cases(),
+        statistics::cases(),
+        piping::cases(),
+        misuse::cases(),
         storage::cases(),
         checkpoints::cases(),
         shared::cases(),
