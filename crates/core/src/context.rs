@@ -343,12 +343,12 @@ impl Context {
 
     fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, splits: &[usize]) -> Result<Vec<R>> {
         let last = plan.stages.len().saturating_sub(1);
-        let mut results: std::collections::HashMap<usize, R> = std::collections::HashMap::new();
+        let mut results: Vec<(usize, Option<R>)> = Vec::with_capacity(splits.len());
         let mut wrong_type = false;
         self.inner.backend.run(plan, &mut |stage, split, output| {
             if stage == last {
                 match output.downcast::<R>() {
-                    Ok(result) => drop(results.insert(split, *result)),
+                    Ok(result) => results.push((split, Some(*result))),
                     Err(_) => wrong_type = true,
                 }
             } else if let Some(shuffle) = plan.stages.get(stage).and_then(|stage| stage.shuffle) {
@@ -358,14 +358,15 @@ impl Context {
         if wrong_type {
             return Err(Error::internal("backend returned a result of another type"));
         }
-        splits
-            .iter()
-            .map(|split| {
-                results.remove(split).ok_or_else(|| {
-                    Error::internal("backend returned no result").with("partition", split)
-                })
+        results.sort_by_key(|(split, _)| *split);
+        let take = |split: &usize| {
+            let found = results.binary_search_by_key(split, |(split, _)| *split);
+            let result = found.ok().and_then(|at| results.get_mut(at)?.1.take());
+            result.ok_or_else(|| {
+                Error::internal("backend returned no result").with("partition", split)
             })
-            .collect()
+        };
+        splits.iter().map(take).collect()
     }
 
     pub(crate) fn meta(&self, operator: Operator, parent_depth: u32) -> Meta {
