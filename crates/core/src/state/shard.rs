@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::delta::{Change, Keyed};
-use super::slab::{Entry, NONE, Slab};
+use super::slab::{Entry, Link, NONE, Slab};
 use super::undo::{Old, Undo};
 use crate::data::Key;
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ pub(super) struct Shard<K, S> {
 
 /// Changes with all that users' code has to say about them: applying them cannot fail.
 pub(super) struct Planned<K, S> {
-    /// `NONE` for a new key.
+    /// The slot, `NONE` for a new key; its hash, where it is needed.
     changes: Vec<(u32, u64, Keyed<K, S>)>,
 }
 
@@ -117,7 +117,7 @@ impl<K: Key, S> Shard<K, S> {
                 && entry.touched_ms < before_ms
             {
                 found.push((entry.touched_ms, at));
-                at = entry.newer;
+                at = entry.newer.at();
             }
         } else {
             found.extend((0..self.num_slots()).filter_map(|at| {
@@ -143,11 +143,16 @@ impl<K: Key, S> Shard<K, S> {
         let mut planned = Vec::with_capacity(changes.len());
         let mut num_new = 0;
         for change in changes {
+            // A hint is where this version had the key: its entry, far away, is not looked at
+            // before it is changed.
+            if change.hint != NONE && !matches!(change.change, Change::Remove) {
+                planned.push((change.hint, 0, change));
+                continue;
+            }
             let hash = self.hasher.hash_one(&change.key);
-            let hinted = self.slab.get(change.hint);
-            let at = match hinted {
-                Some(entry) if entry.key == change.key => Some(change.hint),
-                _ => self.find(hash, &change.key),
+            let at = match change.hint {
+                NONE => self.find(hash, &change.key),
+                hint => Some(hint),
             };
             num_new += usize::from(at.is_none());
             planned.push((at.unwrap_or(NONE), hash, change));
@@ -168,18 +173,21 @@ impl<K: Key, S> Shard<K, S> {
                     let at = self.insert(hash, key, state, to_ms);
                     slots.push((at, Old::Vacant));
                 }
+                // Everything about an entry at one visit: it is far away.
                 Change::Set(state) => {
                     if let Some(entry) = self.slab.get_mut(at) {
                         let old = std::mem::replace(&mut entry.state, state);
-                        slots.push((at, Old::State(old, entry.touched_ms)));
+                        let old_ms = std::mem::replace(&mut entry.touched_ms, to_ms);
+                        slots.push((at, Old::State(old, old_ms)));
                     }
-                    self.touch(at, to_ms);
+                    self.relink(at);
                 }
                 Change::Touch => {
-                    if let Some(entry) = self.slab.get(at) {
-                        slots.push((at, Old::Touched(entry.touched_ms)));
+                    if let Some(entry) = self.slab.get_mut(at) {
+                        let old_ms = std::mem::replace(&mut entry.touched_ms, to_ms);
+                        slots.push((at, Old::Touched(old_ms)));
                     }
-                    self.touch(at, to_ms);
+                    self.relink(at);
                 }
             }
         }
@@ -221,8 +229,8 @@ impl<K: Key, S> Shard<K, S> {
             key,
             state,
             touched_ms,
-            older: NONE,
-            newer: NONE,
+            older: Link::to(NONE),
+            newer: Link::to(NONE),
         });
         let (slab, hasher) = (&self.slab, &self.hasher);
         self.index
@@ -231,10 +239,7 @@ impl<K: Key, S> Shard<K, S> {
         at
     }
 
-    fn touch(&mut self, at: u32, touched_ms: i64) {
-        if let Some(entry) = self.slab.get_mut(at) {
-            entry.touched_ms = touched_ms;
-        }
+    fn relink(&mut self, at: u32) {
         if self.keeps_order {
             self.unlink(at);
             self.link(at);
@@ -248,10 +253,10 @@ impl<K: Key, S> Shard<K, S> {
         }
         let newest = std::mem::replace(&mut self.newest, at);
         if let Some(entry) = self.slab.get_mut(at) {
-            (entry.older, entry.newer) = (newest, NONE);
+            (entry.older, entry.newer) = (Link::to(newest), Link::to(NONE));
         }
         match self.slab.get_mut(newest) {
-            Some(before) => before.newer = at,
+            Some(before) => before.newer = Link::to(at),
             None => self.oldest = at,
         }
     }
@@ -263,13 +268,13 @@ impl<K: Key, S> Shard<K, S> {
         let Some(&Entry { older, newer, .. }) = self.slab.get(at) else {
             return;
         };
-        match self.slab.get_mut(older) {
+        match self.slab.get_mut(older.at()) {
             Some(before) => before.newer = newer,
-            None => self.oldest = newer,
+            None => self.oldest = newer.at(),
         }
-        match self.slab.get_mut(newer) {
+        match self.slab.get_mut(newer.at()) {
             Some(after) => after.older = older,
-            None => self.newest = older,
+            None => self.newest = older.at(),
         }
     }
 
@@ -314,8 +319,8 @@ mod tests {
         let mut changes = BTreeMap::new();
         for (key, op) in ops {
             let found = shard.lookup(key, shard.version_ms()).map(|found| found.0);
-            // Right, missing or wrong: a hint is only a hint.
-            let hint = [found.unwrap_or(NONE), NONE, 0][usize::from(op % 3)];
+            // What comes from another process has no hint.
+            let hint = [found.unwrap_or(NONE), NONE][usize::from(op / 4 % 2)];
             let change = match (op % 4, found) {
                 (0, Some(_)) => Change::Remove,
                 (1, Some(_)) => Change::Touch,
