@@ -37,6 +37,13 @@ pub struct StreamSettings {
 }
 
 /// What a state does about a batch that it could not apply.
+///
+/// ```
+/// use tidemill_streaming::{FailedBatch, StreamSettings};
+///
+/// let settings = StreamSettings { failed_batch: FailedBatch::Skip, ..StreamSettings::default() };
+/// assert_ne!(settings.failed_batch, FailedBatch::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailedBatch {
     /// The next batch applies it first, and fails as long as that fails: nothing is lost, and the

@@ -1,9 +1,10 @@
 //! What most programs use: `use tidemill::prelude::*`.
 
+pub use tidemill_core::state::State;
 pub use tidemill_core::{
     Context, Error, NumericRdd, OrderedRdd, PairRdd, Rdd, Result, Sampling, Text,
 };
 pub use tidemill_streaming::{
-    BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, Stop, StreamingContext, Time,
-    Window,
+    BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, StateSpec, Stop,
+    StreamingContext, Time, Window,
 };

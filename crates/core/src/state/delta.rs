@@ -19,7 +19,8 @@ pub(super) enum Change<S> {
 pub(super) struct Keyed<K, S> {
     pub(super) key: K,
     pub(super) change: Change<S>,
-    /// The slot the key was found in. What came from another process must be looked up.
+    /// The slot that the version before has the key in; `NONE` for a key that it has not, and for
+    /// all that came from another process, where slots have other numbers.
     #[serde(skip, default = "nowhere")]
     pub(super) hint: u32,
 }

@@ -8,7 +8,7 @@ use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::delta::{Change, Keyed};
-use super::slab::{Entry, NONE, Slab};
+use super::slab::{Entry, Link, NONE, Slab};
 use super::undo::{Old, Undo};
 use crate::data::Key;
 use crate::error::{Error, Result};
@@ -16,11 +16,28 @@ use crate::error::{Error, Result};
 /// What an entry looks like at some version.
 pub(super) type View<'a, K, S> = (&'a K, &'a S, i64);
 
+/// Where an entry is, and part of its key's hash: the table grows, and looks for most keys, without
+/// a look at the entries.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    at: u32,
+    tag: u32,
+}
+
+/// The hash of a tag, as the table wants it.
+fn spread(tag: u32) -> u64 {
+    u64::from(tag).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn spread_of(place: &Place) -> u64 {
+    spread(place.tag)
+}
+
 /// The entries of one partition.
 #[derive(Debug)]
 pub(super) struct Shard<K, S> {
     slab: Slab<K, S>,
-    index: HashTable<u32>,
+    index: HashTable<Place>,
     hasher: FixedState,
     /// Whether the order of touching is kept: only a time-out asks for it.
     keeps_order: bool,
@@ -33,8 +50,8 @@ pub(super) struct Shard<K, S> {
 
 /// Changes with all that users' code has to say about them: applying them cannot fail.
 pub(super) struct Planned<K, S> {
-    /// `NONE` for a new key.
-    changes: Vec<(u32, u64, Keyed<K, S>)>,
+    /// The slot, `NONE` for a new key; the key's tag, where it is needed.
+    changes: Vec<(u32, u32, Keyed<K, S>)>,
 }
 
 impl<K: Key, S> Shard<K, S> {
@@ -70,23 +87,55 @@ impl<K: Key, S> Shard<K, S> {
         version_ms == self.version_ms || self.history.iter().any(|undo| undo.from_ms == version_ms)
     }
 
-    fn find(&self, hash: u64, key: &K) -> Option<u32> {
-        let is_it = |at: &u32| self.slab.get(*at).is_some_and(|entry| entry.key == *key);
-        self.index.find(hash, is_it).copied()
+    fn tag_of(&self, key: &K) -> u32 {
+        (self.hasher.hash_one(key) >> 32) as u32
+    }
+
+    fn find(&self, tag: u32, key: &K) -> Option<u32> {
+        let has_key = |at| self.slab.get(at).is_some_and(|entry| entry.key == *key);
+        let is_it = |place: &Place| place.tag == tag && has_key(place.at);
+        self.index.find(spread(tag), is_it).map(|place| place.at)
+    }
+
+    /// The slots of many keys at a version, `NONE` for those that are not there. In passes that
+    /// each wait for one place in memory a key: the waits overlap.
+    pub(super) fn find_all<'k>(
+        &self,
+        keys: impl Iterator<Item = &'k K> + Clone,
+        version_ms: i64,
+    ) -> Vec<u32> {
+        if version_ms != self.version_ms {
+            let found = |key| self.lookup(key, version_ms).map_or(NONE, |found| found.0);
+            return keys.map(found).collect();
+        }
+        let tags: Vec<u32> = keys.clone().map(|key| self.tag_of(key)).collect();
+        let by_tag = |tag: &u32| {
+            let found = self.index.find(spread(*tag), |place| place.tag == *tag);
+            found.map_or(NONE, |place| place.at)
+        };
+        let likely: Vec<u32> = tags.iter().map(by_tag).collect();
+        let checked = likely.into_iter().zip(tags).zip(keys);
+        let checked = checked.map(|((at, tag), key)| match self.slab.get(at) {
+            None => NONE,
+            Some(entry) if entry.key == *key => at,
+            // Another key with the same tag.
+            Some(_) => self.find(tag, key).unwrap_or(NONE),
+        });
+        checked.collect()
     }
 
     /// The slot and what is in it of a key at a version.
     #[inline]
     pub(super) fn lookup(&self, key: &K, version_ms: i64) -> Option<(u32, &S, i64)> {
-        let hash = self.hasher.hash_one(key);
+        let tag = self.tag_of(key);
         if version_ms == self.version_ms {
-            let at = self.find(hash, key)?;
+            let at = self.find(tag, key)?;
             let entry = self.slab.get(at)?;
             return Some((at, &entry.state, entry.touched_ms));
         }
         let since = self.history.iter().filter(|undo| undo.to_ms > version_ms);
         let mut removed = since.filter_map(|undo| undo.removed(key));
-        let at = removed.next().or_else(|| self.find(hash, key))?;
+        let at = removed.next().or_else(|| self.find(tag, key))?;
         let (found, state, touched_ms) = self.read(at, version_ms)?;
         (found == key).then_some((at, state, touched_ms))
     }
@@ -117,7 +166,7 @@ impl<K: Key, S> Shard<K, S> {
                 && entry.touched_ms < before_ms
             {
                 found.push((entry.touched_ms, at));
-                at = entry.newer;
+                at = entry.newer.at();
             }
         } else {
             found.extend((0..self.num_slots()).filter_map(|at| {
@@ -143,17 +192,21 @@ impl<K: Key, S> Shard<K, S> {
         let mut planned = Vec::with_capacity(changes.len());
         let mut num_new = 0;
         for change in changes {
-            let hash = self.hasher.hash_one(&change.key);
-            let hinted = self.slab.get(change.hint);
-            let at = match hinted {
-                Some(entry) if entry.key == change.key => Some(change.hint),
-                _ => self.find(hash, &change.key),
+            // A hint is where this version had the key: its entry, far away, is not looked at
+            // before it is changed.
+            if change.hint != NONE && !matches!(change.change, Change::Remove) {
+                planned.push((change.hint, 0, change));
+                continue;
+            }
+            let tag = self.tag_of(&change.key);
+            let at = match change.hint {
+                NONE => self.find(tag, &change.key),
+                hint => Some(hint),
             };
             num_new += usize::from(at.is_none());
-            planned.push((at.unwrap_or(NONE), hash, change));
+            planned.push((at.unwrap_or(NONE), tag, change));
         }
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.index.reserve(num_new, |at| hash_of(slab, hasher, *at));
+        self.index.reserve(num_new, spread_of);
         Ok(Planned { changes: planned })
     }
 
@@ -161,32 +214,36 @@ impl<K: Key, S> Shard<K, S> {
     pub(super) fn apply(&mut self, planned: Planned<K, S>, to_ms: i64) {
         let mut slots = Vec::with_capacity(planned.changes.len());
         let mut removed = Vec::new();
-        for (at, hash, Keyed { key, change, .. }) in planned.changes {
+        for (at, tag, Keyed { key, change, .. }) in planned.changes {
             match change {
-                Change::Remove => removed.push((at, hash)),
+                Change::Remove => removed.push((at, tag)),
                 Change::Set(state) if at == NONE => {
-                    let at = self.insert(hash, key, state, to_ms);
+                    let at = self.insert(tag, key, state, to_ms);
                     slots.push((at, Old::Vacant));
                 }
+                // Everything about an entry at one visit: it is far away.
                 Change::Set(state) => {
                     if let Some(entry) = self.slab.get_mut(at) {
                         let old = std::mem::replace(&mut entry.state, state);
-                        slots.push((at, Old::State(old, entry.touched_ms)));
+                        let old_ms = std::mem::replace(&mut entry.touched_ms, to_ms);
+                        slots.push((at, Old::State(old, old_ms)));
                     }
-                    self.touch(at, to_ms);
+                    self.relink(at);
                 }
                 Change::Touch => {
-                    if let Some(entry) = self.slab.get(at) {
-                        slots.push((at, Old::Touched(entry.touched_ms)));
+                    if let Some(entry) = self.slab.get_mut(at) {
+                        let old_ms = std::mem::replace(&mut entry.touched_ms, to_ms);
+                        slots.push((at, Old::Touched(old_ms)));
                     }
-                    self.touch(at, to_ms);
+                    self.relink(at);
                 }
             }
         }
         // After the inserts: a slot has one past in a commit.
-        for (at, hash) in removed {
+        for (at, tag) in removed {
             self.unlink(at);
-            if let Ok(found) = self.index.find_entry(hash, |found| *found == at) {
+            let is_it = |place: &Place| place.at == at;
+            if let Ok(found) = self.index.find_entry(spread(tag), is_it) {
                 found.remove();
             }
             if let Some(entry) = self.slab.remove(at) {
@@ -200,41 +257,36 @@ impl<K: Key, S> Shard<K, S> {
 
     /// Puts a key in that is not there. Only for states that are filled before their first batch.
     pub(super) fn fill(&mut self, key: K, state: S, touched_ms: i64) {
-        let hash = self.hasher.hash_one(&key);
-        match self.find(hash, &key) {
+        let tag = self.tag_of(&key);
+        match self.find(tag, &key) {
             Some(at) => {
                 if let Some(entry) = self.slab.get_mut(at) {
                     entry.state = state;
                 }
             }
             None => {
-                let (slab, hasher) = (&self.slab, &self.hasher);
-                self.index.reserve(1, |at| hash_of(slab, hasher, *at));
-                self.insert(hash, key, state, touched_ms);
+                self.index.reserve(1, spread_of);
+                self.insert(tag, key, state, touched_ms);
             }
         }
     }
 
     /// There is room in the index.
-    fn insert(&mut self, hash: u64, key: K, state: S, touched_ms: i64) -> u32 {
+    fn insert(&mut self, tag: u32, key: K, state: S, touched_ms: i64) -> u32 {
         let at = self.slab.insert(Entry {
             key,
             state,
             touched_ms,
-            older: NONE,
-            newer: NONE,
+            older: Link::to(NONE),
+            newer: Link::to(NONE),
         });
-        let (slab, hasher) = (&self.slab, &self.hasher);
-        self.index
-            .insert_unique(hash, at, |at| hash_of(slab, hasher, *at));
+        let place = Place { at, tag };
+        self.index.insert_unique(spread(tag), place, spread_of);
         self.link(at);
         at
     }
 
-    fn touch(&mut self, at: u32, touched_ms: i64) {
-        if let Some(entry) = self.slab.get_mut(at) {
-            entry.touched_ms = touched_ms;
-        }
+    fn relink(&mut self, at: u32) {
         if self.keeps_order {
             self.unlink(at);
             self.link(at);
@@ -248,10 +300,10 @@ impl<K: Key, S> Shard<K, S> {
         }
         let newest = std::mem::replace(&mut self.newest, at);
         if let Some(entry) = self.slab.get_mut(at) {
-            (entry.older, entry.newer) = (newest, NONE);
+            (entry.older, entry.newer) = (Link::to(newest), Link::to(NONE));
         }
         match self.slab.get_mut(newest) {
-            Some(before) => before.newer = at,
+            Some(before) => before.newer = Link::to(at),
             None => self.oldest = at,
         }
     }
@@ -263,13 +315,13 @@ impl<K: Key, S> Shard<K, S> {
         let Some(&Entry { older, newer, .. }) = self.slab.get(at) else {
             return;
         };
-        match self.slab.get_mut(older) {
+        match self.slab.get_mut(older.at()) {
             Some(before) => before.newer = newer,
-            None => self.oldest = newer,
+            None => self.oldest = newer.at(),
         }
-        match self.slab.get_mut(newer) {
+        match self.slab.get_mut(newer.at()) {
             Some(after) => after.older = older,
-            None => self.newest = older,
+            None => self.newest = older.at(),
         }
     }
 
@@ -291,10 +343,6 @@ impl<K: Key, S> Shard<K, S> {
     }
 }
 
-fn hash_of<K: Key, S>(slab: &Slab<K, S>, hasher: &FixedState, at: u32) -> u64 {
-    slab.get(at).map_or(0, |entry| hasher.hash_one(&entry.key))
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -314,8 +362,8 @@ mod tests {
         let mut changes = BTreeMap::new();
         for (key, op) in ops {
             let found = shard.lookup(key, shard.version_ms()).map(|found| found.0);
-            // Right, missing or wrong: a hint is only a hint.
-            let hint = [found.unwrap_or(NONE), NONE, 0][usize::from(op % 3)];
+            // What comes from another process has no hint.
+            let hint = [found.unwrap_or(NONE), NONE][usize::from(op / 4 % 2)];
             let change = match (op % 4, found) {
                 (0, Some(_)) => Change::Remove,
                 (1, Some(_)) => Change::Touch,
@@ -363,7 +411,13 @@ mod tests {
                 for (version_ms, expected) in (0..).zip(&versions).skip(oldest) {
                     prop_assert!(shard.remembers(version_ms));
                     prop_assert_eq!(&read_all(&shard, version_ms), expected);
-                    for key in 0..24 {
+                    let keys: Vec<u8> = (0..24).collect();
+                    let slots = shard.find_all(keys.iter(), version_ms);
+                    for (key, at) in keys.into_iter().zip(slots) {
+                        prop_assert_eq!(
+                            shard.lookup(&key, version_ms).map_or(NONE, |found| found.0),
+                            at
+                        );
                         let found = shard.lookup(&key, version_ms);
                         let found = found.map(|(_, state, ms)| (state.clone(), ms));
                         prop_assert_eq!(&found, &expected.get(&key).cloned());
@@ -384,6 +438,38 @@ mod tests {
                 prop_assert_eq!(shard.len(), model.len());
             }
         }
+    }
+
+    /// All keys have one hash.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+    struct Alike(u8);
+
+    impl std::hash::Hash for Alike {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            state.write_u8(0);
+        }
+    }
+
+    #[test]
+    fn keys_of_one_hash_are_told_apart() {
+        let mut shard = Shard::new(7, 0, false);
+        let keys: Vec<Alike> = (0..40).map(Alike).collect();
+        for key in keys.iter().take(30) {
+            shard.fill(*key, key.0, 0);
+        }
+        let slots = shard.find_all(keys.iter(), 0);
+        let expected: Vec<u32> = (0..30).chain([NONE; 10]).collect();
+        assert_eq!(slots, expected);
+        let removed = Keyed {
+            key: Alike(7),
+            change: Change::Remove,
+            hint: NONE,
+        };
+        let planned = shard.plan(vec![removed]).unwrap();
+        shard.apply(planned, 1);
+        assert_eq!(shard.lookup(&Alike(7), 1), None);
+        assert_eq!(shard.lookup(&Alike(7), 0), Some((7, &7, 0)));
+        assert_eq!(shard.lookup(&Alike(8), 1), Some((8, &8, 0)));
     }
 
     #[test]

@@ -1,11 +1,29 @@
 //! Entries in pages: numbered slots that never move.
 
+use std::num::NonZeroU32;
+
 /// Slots of a page: pages are allocated whole, so that growth copies nothing and wastes little.
 const PAGE: usize = 1 << PAGE_BITS;
 const PAGE_BITS: u32 = 12;
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
+
+/// A slot's number, or none, in four bytes that are never all zero: a vacant slot needs no byte of
+/// its own to say so.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Link(NonZeroU32);
+
+impl Link {
+    pub(super) fn to(at: u32) -> Self {
+        Self(NonZeroU32::new(at.wrapping_add(1)).unwrap_or(NonZeroU32::MAX))
+    }
+
+    /// The slot's number; one that no slot has where there is none.
+    pub(super) fn at(self) -> u32 {
+        self.0.get() - 1
+    }
+}
 
 /// One key with its state.
 #[derive(Debug)]
@@ -15,8 +33,8 @@ pub(super) struct Entry<K, S> {
     /// The last batch that touched it.
     pub(super) touched_ms: i64,
     /// Neighbours in the order of touching.
-    pub(super) older: u32,
-    pub(super) newer: u32,
+    pub(super) older: Link,
+    pub(super) newer: Link,
 }
 
 #[derive(Debug)]
@@ -130,9 +148,16 @@ mod tests {
             key,
             state: (),
             touched_ms: 0,
-            older: NONE,
-            newer: NONE,
+            older: Link::to(NONE),
+            newer: Link::to(NONE),
         }
+    }
+
+    #[test]
+    fn a_slot_is_no_larger_than_what_is_in_it() {
+        assert_eq!(size_of::<Slot<u64, u64>>(), 32);
+        assert_eq!(Link::to(7).at(), 7);
+        assert!(Slab::<u64, u64>::new().get(Link::to(NONE).at()).is_none());
     }
 
     #[test]

@@ -134,13 +134,8 @@ impl<'a, K: Key, S: Data> Overlay<'a, K, S> {
         key: impl Fn(&R) -> &K,
     ) -> Result<Vec<(R, u32)>> {
         let records: Vec<R> = records.take(CHUNK).collect();
-        let slots: Vec<u32> = self.base.look(self.split, |shard, version_ms| {
-            let find = |record| {
-                shard
-                    .lookup(key(record), version_ms)
-                    .map_or(NONE, |found| found.0)
-            };
-            records.iter().map(find).collect()
+        let slots = self.base.look(self.split, |shard, version_ms| {
+            shard.find_all(records.iter().map(&key), version_ms)
         })?;
         Ok(records.into_iter().zip(slots).collect())
     }

@@ -284,7 +284,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(&K, Option<V>, &mut State<S>) -> U + Send + Sync + 'static,
     ) -> MapWithStateDStream<K, S, U> {
         let operator = Operator::new("map_with_state", Location::caller());
-        self.map_with_state_as(operator, &spec, OnRecord(Plain(f)))
+        self.map_with_state_as(operator, spec, OnRecord(Plain(f)))
     }
 
     /// As [`map_with_state`](Self::map_with_state); `f` gets the batch's time too, and may map a
@@ -296,18 +296,18 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(Time, &K, Option<V>, &mut State<S>) -> Option<U> + Send + Sync + 'static,
     ) -> MapWithStateDStream<K, S, U> {
         let operator = Operator::new("map_with_state", Location::caller());
-        self.map_with_state_as(operator, &spec, OnRecordAt(Plain(f)))
+        self.map_with_state_as(operator, spec, OnRecordAt(Plain(f)))
     }
 
     fn map_with_state_as<S: Data, M: MapState<K, V, S>>(
         &self,
         operator: Operator,
-        spec: &StateSpec<K, S>,
+        spec: StateSpec<K, S>,
         function: M,
     ) -> MapWithStateDStream<K, S, M::Output> {
-        let (ctx, timeout) = (&self.shared().ctx, spec.time_out());
-        let placement = spec.placement_in(ctx);
-        let state = KeyedOperator::new(ctx, placement, timeout.is_some(), spec.initial());
+        let ctx = &self.shared().ctx;
+        let (placement, initial, timeout) = spec.into_parts(ctx);
+        let state = KeyedOperator::new(ctx, placement, timeout.is_some(), initial);
         let node = MapWithStateNode {
             parent: self.clone(),
             timeout,
@@ -330,7 +330,7 @@ impl<K: Key, V: Data, C: Data> DStreamWith<(K, V), C> {
     ) -> MapWithStateDStream<K, S, U> {
         let operator = Operator::new("map_with_state", Location::caller());
         let function = OnRecord(self.captured(f));
-        self.stream().map_with_state_as(operator, &spec, function)
+        self.stream().map_with_state_as(operator, spec, function)
     }
 
     /// As [`DStream::map_with_state_at`].
@@ -342,6 +342,6 @@ impl<K: Key, V: Data, C: Data> DStreamWith<(K, V), C> {
     ) -> MapWithStateDStream<K, S, U> {
         let operator = Operator::new("map_with_state", Location::caller());
         let function = OnRecordAt(self.captured(f));
-        self.stream().map_with_state_as(operator, &spec, function)
+        self.stream().map_with_state_as(operator, spec, function)
     }
 }

@@ -220,7 +220,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(Vec<V>, Option<S>) -> Option<S> + Send + Sync + 'static,
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
-        self.update_state_as(operator, &spec, EachKey(OfValues(Plain(f))))
+        self.update_state_as(operator, spec, EachKey(OfValues(Plain(f))))
     }
 
     /// As [`update_state_by_key_with`](Self::update_state_by_key_with); `f` gets the batch's time
@@ -232,7 +232,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         f: impl Fn(Time, &K, Vec<V>, Option<S>) -> Option<S> + Send + Sync + 'static,
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
-        self.update_state_as(operator, &spec, EachKey(OfKey(Plain(f))))
+        self.update_state_as(operator, spec, EachKey(OfKey(Plain(f))))
     }
 
     /// The state of each partition as what `f` makes of its keys, each with the batch's values and
@@ -252,20 +252,21 @@ impl<K: Key, V: Data> DStream<(K, V)> {
         I: IntoIterator<Item = (K, S)> + 'static,
     {
         let operator = Operator::new("update_state_by_partition", Location::caller());
-        self.update_state_as(operator, &spec, OfPartition(Plain(f)))
+        self.update_state_as(operator, spec, OfPartition(Plain(f)))
     }
 
     fn update_state_as<S: Data, M: UpdateAll<K, V, S>>(
         &self,
         operator: Operator,
-        spec: &StateSpec<K, S>,
+        spec: StateSpec<K, S>,
         function: M,
     ) -> DStream<(K, S)> {
         let ctx = &self.shared().ctx;
+        let (placement, initial, timeout) = spec.into_parts(ctx);
         let node = UpdateState {
             parent: self.clone(),
-            timeout: spec.time_out(),
-            state: SnapshotOperator::new(ctx, spec.placement_in(ctx), spec.initial()),
+            timeout,
+            state: SnapshotOperator::new(ctx, placement, initial),
             function: Arc::new(function),
             asking: Mutex::new(()),
         };
@@ -283,6 +284,6 @@ impl<K: Key, V: Data, C: Data> DStreamWith<(K, V), C> {
     ) -> DStream<(K, S)> {
         let operator = Operator::new("update_state_by_key", Location::caller());
         let function = EachKey(OfValues(self.captured(f)));
-        self.stream().update_state_as(operator, &spec, function)
+        self.stream().update_state_as(operator, spec, function)
     }
 }

@@ -91,19 +91,17 @@ impl<K: Key, S: Data> StateSpec<K, S> {
         }
     }
 
-    pub(crate) fn placement_in(&self, ctx: &Context) -> Placement<K> {
-        let given = self.placement.clone();
-        given.unwrap_or_else(|| Placement::hash(ctx.default_parallelism()))
-    }
-
-    pub(crate) fn initial(&self) -> Option<Rdd<(K, S)>> {
-        self.initial.clone()
-    }
-
-    pub(crate) fn time_out(&self) -> Option<Duration> {
-        self.timeout
+    /// Placement, initial state and time-out.
+    pub(crate) fn into_parts(self, ctx: &Context) -> Parts<K, S> {
+        let placement = self
+            .placement
+            .unwrap_or_else(|| Placement::hash(ctx.default_parallelism()));
+        (placement, self.initial, self.timeout)
     }
 }
+
+/// What a [`StateSpec`] says, with the context's defaults.
+pub(crate) type Parts<K, S> = (Placement<K>, Option<Rdd<(K, S)>>, Option<Duration>);
 
 /// Refuses a time-out that cannot be.
 pub(crate) fn check_timeout(

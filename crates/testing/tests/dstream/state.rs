@@ -30,10 +30,13 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_state_of_a_state_is_advanced_after_it", chained),
         case("update_state_takes_data_along", with_data),
         case("a_state_is_placed_as_it_is_told", placed),
-        // S-108 S-128 S-127
+        // S-128
         local_case("a_state_needs_no_checkpoint_directory", no_checkpoint),
         // S-018
-        local_case("a_state_is_forgotten_like_any_batch", forgotten),
+        local_case(
+            "a_state_with_checkpoints_remembers_two_intervals",
+            forgotten,
+        ),
         local_case("a_transform_finds_the_state_advanced", transform),
         case("long_streams_of_states_have_short_lineages", long),
     ]
@@ -85,7 +88,7 @@ fn ones(words: &DStream<String>) -> DStream<(String, i64)> {
 }
 
 fn add(values: Vec<i64>, total: Option<i64>) -> Option<i64> {
-    Some(values.iter().sum::<i64>() + total.unwrap_or(0))
+    Some(values.into_iter().sum::<i64>() + total.unwrap_or(0))
 }
 
 fn running_counts(bench: &Bench) -> Outcome {
@@ -309,11 +312,11 @@ fn no_checkpoint(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-/// RDDs of the last two batches and of one that is over.
+/// At ten seconds the batches from five seconds on are remembered.
 fn forgotten(bench: &Bench) -> Outcome {
     let program = bench.program();
-    program.ssc.remember(2 * BATCH)?;
     let states = ones(&program.queue(letters())).update_state_by_key(add);
+    let states = states.checkpoint(3 * BATCH);
     let rdds = Arc::<parking_lot::Mutex<Vec<Rdd<(String, i64)>>>>::default();
     let kept = Arc::clone(&rdds);
     states.for_each_rdd(move |rdd, _| {
@@ -321,13 +324,13 @@ fn forgotten(bench: &Bench) -> Outcome {
         Ok(())
     });
     let live = program.start();
-    for _ in 0..6 {
+    for _ in 0..10 {
         live.tick();
     }
     let rdds = rdds.lock().clone();
-    let total = |at: usize| rdds[at].map(|(_, count)| count).reduce(|a, b| a + b);
-    assert_eq!((total(5)?, total(4)?), (9, 9));
-    let error = total(3).unwrap_err();
+    let total = |batch: usize| rdds[batch - 1].map(|(_, count)| count).reduce(|a, b| a + b);
+    assert_eq!((total(10)?, total(5)?), (9, 9));
+    let error = total(4).unwrap_err();
     assert!(
         error.report().contains("its batch has been forgotten"),
         "{error:?}"

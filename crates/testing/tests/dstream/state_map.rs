@@ -178,9 +178,9 @@ fn removing(bench: &Bench) -> Outcome {
     Ok(())
 }
 
-fn of_the_expired(key: &String, _: Option<i64>, state: &mut State<i64>) -> Option<String> {
+fn of_the_expired(key: &str, state: &mut State<i64>) -> Option<String> {
     if state.is_timing_out() {
-        return Some(key.clone());
+        return Some(key.to_owned());
     }
     state.update(1);
     None
@@ -193,7 +193,7 @@ fn timing_out(bench: &Bench) -> Outcome {
     let run = |words: &DStream<String>| {
         let spec = StateSpec::new().timeout(Duration::from_secs(3));
         let ones = words.map(|word| (word, 1_i64));
-        ones.map_with_state_at(spec, |_, key, one, state| of_the_expired(key, one, state))
+        ones.map_with_state_at(spec, |_, key, _, state| of_the_expired(key, state))
     };
     let got = bench
         .table()
