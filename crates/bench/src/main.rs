@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, interval, startup, task_launch, wal, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -77,6 +77,8 @@ enum Workload {
     TaskLaunch,
     /// From the start of a process to the first batch's output
     Startup,
+    /// Records appended to the write-ahead log, a sync for every thousand
+    Wal,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
     /// What `wordcount-tcp` starts to be fed by
@@ -102,6 +104,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::WordcountTcp => wordcount_tcp::measure(size)?,
         Workload::Grep => core_grep::measure(size)?,
         Workload::TaskLaunch => task_launch::measure(size)?,
+        Workload::Wal => wal::measure(size.rounds)?,
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),

@@ -5,6 +5,7 @@ pub(crate) mod core_wordcount;
 pub(crate) mod interval;
 pub(crate) mod startup;
 pub(crate) mod task_launch;
+pub(crate) mod wal;
 pub(crate) mod wordcount;
 pub(crate) mod wordcount_tcp;
 
