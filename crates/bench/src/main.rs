@@ -20,8 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, files, interval, skew, sort, startup, state, task_launch, window,
-    wordcount, wordcount_tcp,
+    core_grep, core_wordcount, files, interval, skew, sort, startup, state, task_launch, wal,
+    window, wordcount, wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -83,6 +83,8 @@ enum Workload {
     Startup,
     /// States of many keys, of which a batch touches one in a hundred
     State,
+    /// Records appended to the write-ahead log, a sync for every thousand
+    Wal,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
     /// Reduced windows of 300 s beside those of 10 s: what a batch takes
@@ -116,6 +118,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::WordcountTcp => wordcount_tcp::measure(size)?,
         Workload::Grep => core_grep::measure(size)?,
         Workload::TaskLaunch => task_launch::measure(size)?,
+        Workload::Wal => wal::measure(size.rounds)?,
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::State => state::measure(arguments.keys, size.rounds)?,
         Workload::Sort => sort::measure(size.rounds)?,

@@ -9,6 +9,7 @@ pub(crate) mod sort;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod task_launch;
+pub(crate) mod wal;
 pub(crate) mod window;
 pub(crate) mod wordcount;
 pub(crate) mod wordcount_tcp;

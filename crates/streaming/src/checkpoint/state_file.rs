@@ -190,8 +190,7 @@ impl Pieces {
         if num_bytes > self.num_bytes - self.offset {
             return Err(self.damaged("file ends too early"));
         }
-        self.buffer
-            .resize(usize::try_from(num_bytes).unwrap_or(0), 0);
+        self.buffer = vec![0; usize::try_from(num_bytes).unwrap_or(0)];
         let filled = disk::read_full(&mut *self.reader, self.offset, &mut self.buffer)
             .map_err(|error| disk::failed("state file cannot be read", &self.path, error))?;
         if filled < self.buffer.len() {

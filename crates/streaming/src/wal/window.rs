@@ -70,8 +70,7 @@ impl Window {
 
     fn load(&mut self, offset: u64, num_bytes: u64) -> Result<()> {
         let num_bytes = num_bytes.min(self.num_bytes.saturating_sub(offset));
-        self.buffer
-            .resize(usize::try_from(num_bytes).unwrap_or(0), 0);
+        self.buffer = vec![0; usize::try_from(num_bytes).unwrap_or(0)];
         self.start = offset;
         let filled = disk::read_full(&mut *self.reader, offset, &mut self.buffer)
             .map_err(|error| disk::failed("log file cannot be read", &self.path, error))?;

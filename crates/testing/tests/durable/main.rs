@@ -11,6 +11,7 @@
 mod checkpoint_conformance;
 mod checkpoint_crashes;
 mod checkpoint_damage;
+mod fencing;
 mod golden;
 mod support;
 mod wal_conformance;
