@@ -53,7 +53,7 @@ fn merged(pairs: &[Pair]) -> impl Iterator<Item = Pair> {
 }
 
 /// What is known of a run of pairs: equal values mean the same pairs in order.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 struct Run {
     num_pairs: u64,
     is_sorted: bool,
@@ -108,7 +108,7 @@ mod tests {
         other[500].1 += 1;
         assert_ne!(Run::of(merged(&other)), whole);
         let (low, high) = (Run::of([(1, 1)].into_iter()), Run::of([(2, 2)].into_iter()));
-        assert!(high.clone().then(low.clone()).is_none());
+        assert!(high.then(low).is_none());
         let both = low.then(high).unwrap();
         assert_eq!(both, Run::of([(1, 1), (2, 2)].into_iter()));
     }

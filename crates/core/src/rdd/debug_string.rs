@@ -65,14 +65,15 @@ impl<T: Data> Rdd<T> {
 fn describe(text: &mut String, parent: &dyn AnyParent, indent: &str, link: Link, whole: bool) {
     let node = parent.any();
     let meta = node.meta();
-    let partitions = match node.num_partitions() {
+    // Asked where a stage begins only: in a long lineage the answer is far away.
+    let partitions = || match node.num_partitions() {
         Ok(n) => format!("({n})"),
         Err(_) => "(?)".to_owned(),
     };
     let mark = match link {
-        Link::First => partitions,
+        Link::First => partitions(),
         Link::Narrow => " | ".to_owned(),
-        Link::Shuffle => format!(" +-{partitions}"),
+        Link::Shuffle => format!(" +-{}", partitions()),
     };
     let level = meta.storage();
     let kept = if level == StorageLevel::None {
