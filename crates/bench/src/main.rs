@@ -20,7 +20,8 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, interval, startup, state, task_launch, wordcount, wordcount_tcp,
+    core_grep, core_wordcount, interval, startup, state, task_launch, window, wordcount,
+    wordcount_tcp,
 };
 
 /// Allocators are a large part of what is measured: the programs we ship use this one.
@@ -84,6 +85,8 @@ enum Workload {
     State,
     /// Words of stored blocks, counted on two slots without the streaming engine
     CoreWordcount,
+    /// Reduced windows of 300 s beside those of 10 s: what a batch takes
+    Window,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -110,6 +113,7 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Startup => startup::measure(size.rounds)?,
         Workload::State => state::measure(arguments.keys, size.rounds)?,
         Workload::CoreWordcount => core_wordcount::measure(size)?,
+        Workload::Window => window::measure(size.rounds)?,
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {
             return print(arguments, &interval::measure(5, seconds, true)?);

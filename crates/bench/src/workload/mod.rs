@@ -6,6 +6,7 @@ pub(crate) mod interval;
 pub(crate) mod startup;
 pub(crate) mod state;
 pub(crate) mod task_launch;
+pub(crate) mod window;
 pub(crate) mod wordcount;
 pub(crate) mod wordcount_tcp;
 

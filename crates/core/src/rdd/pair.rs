@@ -326,10 +326,6 @@ impl<K: Key, V: Data> Rdd<(K, V)> {
         self.shuffle_with(operator, partitioner, map_side, Merged::new(combine))
     }
 
-    pub fn group_as(&self, operator: Operator, num_partitions: usize) -> Rdd<(K, Vec<V>)> {
-        self.group_by(operator, Arc::new(HashPartitioner::new(num_partitions)))
-    }
-
     fn group_by(
         &self,
         operator: Operator,

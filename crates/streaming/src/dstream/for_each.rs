@@ -7,7 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidemill_core::codec::Encoder;
 use tidemill_core::function::Plain;
-use tidemill_core::travel::{Image, Portable as _};
+use tidemill_core::travel::Image;
 use tidemill_core::{Data, Operator, PartitionIter, Rdd, Result, catch};
 
 use super::node::{AnyStream, Batch, Job};
@@ -24,6 +24,10 @@ pub struct Output {
     operator: Arc<Mutex<Operator>>,
 }
 
+#[expect(
+    clippy::must_use_candidate,
+    reason = "the output is registered already: the handle is for whom wants it"
+)]
 impl Output {
     /// Names the output, as [`DStream::named`] does an operator: in messages, in the events of
     /// listeners, in checkpoints.
@@ -38,11 +42,6 @@ impl Output {
     /// assert!(format!("{output:?}").starts_with("print \"numbers\" at "));
     /// # Ok::<(), tidemill_core::Error>(())
     /// ```
-    #[expect(
-        clippy::must_use_candidate,
-        clippy::return_self_not_must_use,
-        reason = "the output is registered already: the handle is for whom wants it"
-    )]
     pub fn named(self, name: &str) -> Self {
         {
             let mut operator = self.operator.lock();

@@ -39,6 +39,20 @@ pub trait PairDStream<K: Key, V: Data>: Sized {
     /// The pairs of each batch, placed by `partitioner`; nothing happens when they are already.
     ///
     /// *Shape* `(K, V)`, order not kept. *Cost* one shuffle of all records. *State* none.
+    ///
+    /// ```
+    /// use tidemill_core::HashPartitioner;
+    /// use tidemill_streaming::PairDStream;
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// # let pairs = ssc.queue_stream(&RddQueue::<(String, u64)>::new(), QueueMode::All);
+    ///
+    /// let placed = pairs.partition_by(HashPartitioner::new(16));
+    /// assert!(format!("{placed:?}").contains("partition_by at "));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
     #[track_caller]
     fn partition_by(&self, partitioner: impl Partitioner<K>) -> DStream<(K, V)> {
         let operator = Operator::new("partition_by", Location::caller());
@@ -101,11 +115,11 @@ pub trait PairDStream<K: Key, V: Data>: Sized {
     /// of `f` is needed.
     ///
     /// *Shape* `(K, V)`, the window's slide, order not kept; keys that have left the window are
-    /// gone. *Cost* one shuffle of one pair a key and partition of a batch, then seven passes at
-    /// the most over the window's keys, of `Window::slide` over their common unit with the span
-    /// more. *State* none: up to half as many partial results as the window has batches are kept
-    /// in memory, and one that is dropped is made again of the batches, which are remembered for
-    /// the length of the window.
+    /// gone. *Cost* one shuffle of one pair a key and partition of a batch, then a few passes over
+    /// the window's keys; where the slide is longer than the longest span that divides both it and
+    /// the window, a few more for each of those spans. *State* none: up to half as many partial
+    /// results as the window has batches are kept in memory, and one that is dropped is made again
+    /// of the batches, which are remembered for the length of the window.
     ///
     /// ```
     /// use tidemill_streaming::{PairDStream, Window};
@@ -136,6 +150,20 @@ pub trait PairDStream<K: Key, V: Data>: Sized {
     /// *Shape* `(K, Vec<V>)`, the window's slide, order of keys not kept. *Cost* one shuffle of
     /// all records of a batch; all records of the window are read. *State* none; each batch's
     /// groups are kept in memory for the length of the window.
+    ///
+    /// ```
+    /// use tidemill_streaming::{PairDStream, Window};
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// # let pairs = ssc.queue_stream(&RddQueue::<(String, u64)>::new(), QueueMode::All);
+    ///
+    /// let window = Window::of(Duration::from_secs(30)).every(Duration::from_secs(10));
+    /// let groups = pairs.group_by_key_and_window(window);
+    /// assert_eq!(groups.slide_duration(), Duration::from_secs(10));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
     #[track_caller]
     fn group_by_key_and_window(&self, window: Window) -> DStream<(K, Vec<V>)> {
         default(self).group_by_key_and_window(window)

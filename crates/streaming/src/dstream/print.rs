@@ -11,6 +11,10 @@ use crate::display::render_into;
 /// Records that `print` shows of each batch.
 const DEFAULT_PRINTED: usize = 10;
 
+#[expect(
+    clippy::must_use_candidate,
+    reason = "the output is registered already: the handle is for whom wants it"
+)]
 impl<T: Data> DStream<T> {
     /// Prints the first ten records of each batch to standard output (or to where
     /// [`StreamingContext::print_to`](crate::StreamingContext::print_to) says), framed as Apache

@@ -84,6 +84,20 @@ impl<T: Data> DStream<T> {
     ///
     /// *Shape* `T`, one record, none for a window without records. *Cost* one shuffle of one
     /// record a partition and batch, whatever the window's length. *State* none.
+    ///
+    /// ```
+    /// use tidemill_streaming::Window;
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// # let numbers = ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All);
+    ///
+    /// let window = Window::of(Duration::from_secs(30)).every(Duration::from_secs(10));
+    /// let largest = numbers.reduce_by_window(window, |a, b| a.max(b));
+    /// assert_eq!(largest.slide_duration(), Duration::from_secs(10));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn reduce_by_window(
         &self,
@@ -110,6 +124,20 @@ impl<T: Data> DStream<T> {
     ///
     /// *Shape* `u64`, one record. *Cost* one shuffle of one number a partition and batch, whatever
     /// the window's length. *State* none.
+    ///
+    /// ```
+    /// use tidemill_streaming::Window;
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// # let numbers = ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All);
+    ///
+    /// let window = Window::of(Duration::from_secs(30)).every(Duration::from_secs(10));
+    /// let counts = numbers.count_by_window(window);
+    /// assert_eq!(counts.slide_duration(), Duration::from_secs(10));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn count_by_window(&self, window: Window) -> DStream<u64> {
         let operator = Operator::new("count_by_window", Location::caller());
@@ -126,6 +154,20 @@ impl<T: Key> DStream<T> {
     ///
     /// *Shape* `(T, u64)`, order not kept. *Cost* one shuffle of the distinct records of a batch,
     /// and a few passes over those of the window, whatever its length. *State* none.
+    ///
+    /// ```
+    /// use tidemill_streaming::Window;
+    /// # use std::time::Duration;
+    /// # use tidemill_core::Context;
+    /// # use tidemill_streaming::{QueueMode, RddQueue, StreamingContext};
+    /// # let ssc = StreamingContext::new(&Context::local(1)?, Duration::from_secs(1))?;
+    /// # let numbers = ssc.queue_stream(&RddQueue::<u64>::new(), QueueMode::All);
+    ///
+    /// let window = Window::of(Duration::from_secs(30)).every(Duration::from_secs(10));
+    /// let counts = numbers.count_by_value_and_window(window);
+    /// assert_eq!(counts.slide_duration(), Duration::from_secs(10));
+    /// # Ok::<(), tidemill_core::Error>(())
+    /// ```
     #[track_caller]
     pub fn count_by_value_and_window(&self, window: Window) -> DStream<(T, u64)> {
         let operator = Operator::new("count_by_value_and_window", Location::caller());

@@ -17,10 +17,13 @@ mod inputs;
 mod joins;
 mod lifecycle;
 mod listeners;
+mod misuse;
 mod operators;
 mod outputs;
+mod random;
 mod receivers;
 mod scheduling;
+mod slices;
 mod socket;
 mod socket_faults;
 mod start;
@@ -31,12 +34,16 @@ mod state_runs;
 mod state_windows;
 mod stopping;
 mod support;
+mod windows;
 
 fn main() {
     tidemill_core::init();
     let cases = [
         operators::cases(),
         joins::cases(),
+        windows::cases(),
+        slices::cases(),
+        misuse::cases(),
         inputs::cases(),
         outputs::cases(),
         graph::cases(),

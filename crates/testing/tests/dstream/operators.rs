@@ -1,6 +1,6 @@
 //! Operators of one stream, on the tables of Spark's own suite.
 
-use tidemill_streaming::PairDStream;
+use tidemill_streaming::{DStream, PairDStream};
 use tidemill_testing::unordered;
 
 use crate::support::{Bench, Case, Outcome, case};
@@ -40,6 +40,14 @@ pub(crate) fn cases() -> Vec<Case> {
         // S-095
         case("flat_map_values_repeats_keys", flat_map_values),
         case("with_hands_data_to_the_next_operator", with_captures),
+        case("with_hands_data_to_every_operator", with_everywhere),
+        case("map_partitions_with_index_sees_the_number", indexed),
+        case("placed_by_says_where_pairs_go", placed),
+        case("partition_by_places_every_pair", partition_by),
+        // S-058 S-062
+        case("many_streams_are_taken_in_their_order", many),
+        // S-139
+        case("an_rdd_of_a_batch_names_its_operator_and_line", origin),
         case("a_persisted_stream_gives_the_same", persisted),
     ]
 }
@@ -69,7 +77,7 @@ fn map(bench: &Bench) -> Outcome {
 }
 
 fn try_map(bench: &Bench) -> Outcome {
-    let parse = |s: &tidemill_streaming::DStream<String>| s.try_map(|x| x.parse::<i32>());
+    let parse = |s: &DStream<String>| s.try_map(|x| x.parse::<i32>());
     let got = bench.table().run(words(&[&["1", "2"], &[]]), parse)?;
     assert_eq!(got, [vec![1, 2], vec![]]);
     let error = bench.table().run(words(&[&["1"], &["x"]]), parse);
@@ -101,7 +109,7 @@ fn flat_map(bench: &Bench) -> Outcome {
 }
 
 fn map_partitions(bench: &Bench) -> Outcome {
-    let sum = |s: &tidemill_streaming::DStream<i32>| s.map_partitions(|x| [x.sum::<i32>()]);
+    let sum = |s: &DStream<i32>| s.map_partitions(|x| [x.sum::<i32>()]);
     let got = bench.table().run(numbers(), sum)?;
     assert_eq!(got, [[3, 7], [11, 15], [19, 23]]);
     Ok(())
@@ -316,5 +324,210 @@ fn persisted(bench: &Bench) -> Outcome {
         cached.union(&cached).reduce(|a, b| a + b)
     })?;
     assert_eq!(got, [[28], [60], [92]]);
+    Ok(())
+}
+
+fn with_everywhere(bench: &Bench) -> Outcome {
+    let run = |f: fn(&DStream<i32>) -> DStream<i32>| bench.table().run(numbers(), f);
+    let got = run(|s| {
+        s.with(100)
+            .try_map(|add, x| x.checked_add(*add).ok_or("too large"))
+    })?;
+    assert_eq!(got[0], [101, 102, 103, 104]);
+    let got = run(|s| {
+        s.with(10)
+            .map_partitions(|factor, x| [x.sum::<i32>() * factor])
+    })?;
+    assert_eq!(got[0], [30, 70]);
+    let got = run(|s| {
+        s.with(10)
+            .map_partitions_with_index(|factor, at, x| [at as i32 * factor + x.sum::<i32>()])
+    })?;
+    assert_eq!(got[0], [3, 17]);
+    let got = run(|s| s.with(3).reduce(|modulus, a, b| (a + b) % modulus))?;
+    assert_eq!(got, [[1], [2], [0]]);
+    let window = crate::windows::batches(2);
+    let got = run(|s| {
+        let window = crate::windows::batches(2);
+        s.with(100)
+            .reduce_by_window(window, |modulus, a, b| (a + b) % modulus)
+    })?;
+    assert_eq!(got, [[10], [36], [68]]);
+    let got = bench.table().run(numbers(), move |s| {
+        let pairs = s.map(|x| (x % 2, x));
+        let sums = pairs
+            .with(0)
+            .reduce_by_key(|least, a, b| a.max(b).max(*least));
+        let wide = pairs
+            .with(0)
+            .reduce_by_key_and_window(window, |least, a, b| a.max(b).max(*least));
+        let lists = pairs.with(-1).combine_by_key(
+            |first, x| vec![*first, x],
+            |_, mut list, x| {
+                list.push(x);
+                list
+            },
+            |_, mut a, b| {
+                a.extend(b);
+                a
+            },
+        );
+        let values = pairs.with(5).map_values(|add, x| x + add);
+        let flat = values.with(vec![1, 2]).flat_map_values(|factors, x| {
+            factors.iter().map(|factor| factor * x).collect::<Vec<_>>()
+        });
+        let lens = lists.map_values(|list| list.len() as i32);
+        sums.union(&wide)
+            .union(&lens)
+            .union(&flat.filter(|(key, x)| *key == 0 && x % 2 == 0))
+    })?;
+    let first = [
+        (0, 4),
+        (0, 4),
+        (0, 4),
+        (0, 14),
+        (0, 18),
+        (1, 3),
+        (1, 3),
+        (1, 4),
+    ];
+    assert_eq!(unordered(got)[0], first);
+    Ok(())
+}
+
+fn indexed(bench: &Bench) -> Outcome {
+    let table = bench.table().partitions(3);
+    let got = table.run(vec![vec![7, 8, 9], vec![]], |s| {
+        s.map_partitions_with_index(|at, records| records.map(move |x| (at as u64, x)))
+    })?;
+    assert_eq!(got, [vec![(0, 7), (1, 8), (2, 9)], vec![]]);
+    Ok(())
+}
+
+/// Places keys by their last digit.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct LastDigit;
+
+impl tidemill_core::Partitioner<i32> for LastDigit {
+    fn num_partitions(&self) -> usize {
+        10
+    }
+
+    fn partition(&self, key: &i32) -> usize {
+        (key % 10) as usize
+    }
+}
+
+fn placed(bench: &Bench) -> Outcome {
+    let run = |f: fn(&DStream<(i32, i32)>) -> DStream<i32>| {
+        let pairs = numbers()
+            .into_iter()
+            .map(|batch| batch.into_iter().map(|x| (x, 1)).collect());
+        bench.table().run(pairs.collect(), |s| f(s).glom())
+    };
+    let ten = |key: i32| {
+        let mut partitions = vec![vec![]; 10];
+        (key..key + 4).for_each(|key| partitions[key as usize % 10].push(key));
+        partitions
+    };
+    let expected = [ten(1), ten(5), ten(9)];
+    let each: [fn(&DStream<(i32, i32)>) -> DStream<i32>; 8] = [
+        |s| {
+            s.placed_by(LastDigit)
+                .reduce_by_key(|a, b| a + b)
+                .map(|x| x.0)
+        },
+        |s| s.placed_by(LastDigit).group_by_key().map(|x| x.0),
+        |s| {
+            s.placed_by(LastDigit)
+                .combine_by_key(|x| x, |a, b| a + b, |a, b| a + b)
+                .map(|x| x.0)
+        },
+        |s| s.placed_by(LastDigit).join(s).map(|x| x.0),
+        |s| s.placed_by(LastDigit).left_outer_join(s).map(|x| x.0),
+        |s| s.placed_by(LastDigit).right_outer_join(s).map(|x| x.0),
+        |s| s.placed_by(LastDigit).full_outer_join(s).map(|x| x.0),
+        |s| s.placed_by(LastDigit).cogroup(s).map(|x| x.0),
+    ];
+    for operation in each {
+        assert_eq!(run(operation)?, expected);
+    }
+    let one = crate::windows::batches(1);
+    assert_eq!(one, crate::windows::batches(1));
+    let got = run(|s| {
+        let window = crate::windows::batches(1);
+        s.placed_by(LastDigit)
+            .reduce_by_key_and_window(window, |a, b| a + b)
+            .map(|x| x.0)
+    })?;
+    assert_eq!(got, expected);
+    let got = run(|s| {
+        let window = crate::windows::batches(1);
+        s.placed_by(LastDigit)
+            .group_by_key_and_window(window)
+            .map(|x| x.0)
+    })?;
+    assert_eq!(got, expected);
+    Ok(())
+}
+
+fn partition_by(bench: &Bench) -> Outcome {
+    let got = bench.table().run(numbers(), |s| {
+        s.map(|x| (x, x))
+            .partition_by(LastDigit)
+            .map(|x| x.0)
+            .glom()
+    })?;
+    assert_eq!(
+        (got[2].len(), &got[2][9], &got[2][2]),
+        (10, &vec![9], &vec![12])
+    );
+    Ok(())
+}
+
+fn many(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let streams: Vec<DStream<i32>> = [[1, 4], [2, 5], [3, 6]]
+        .into_iter()
+        .map(|of| program.queue(of.into_iter().map(|x| vec![x]).collect()))
+        .collect();
+    let union = crate::support::collect(&program.ssc.union(&streams));
+    let turned = program.ssc.transform(&streams, |rdds, time| match rdds {
+        [a, b, c] => Ok(b
+            .union(c)?
+            .union(a)?
+            .with(time.as_ms() as i32)
+            .map(|t, x| t + x)),
+        _ => Err("three streams".into()),
+    });
+    let turned = crate::support::collect(&turned);
+    let live = program.start();
+    live.tick();
+    live.tick();
+    use crate::support::take;
+    assert_eq!((take(&union), take(&union)), (vec![1, 2, 3], vec![4, 5, 6]));
+    assert_eq!(take(&turned), [1_002, 1_003, 1_001]);
+    assert_eq!(take(&turned), [2_005, 2_006, 2_004]);
+    Ok(())
+}
+
+fn origin(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (sender, origins) = std::sync::mpsc::channel();
+    let line = line!() + 1;
+    let stream = program.queue(vec![vec![1]]).map(|x| (x, 1)).named("ones");
+    let window = stream.reduce_by_key_and_window(crate::windows::batches(1), |a, b| a + b);
+    for stream in [&stream, &window] {
+        let sender = sender.clone();
+        stream.for_each_rdd(move |rdd, _| Ok(sender.send(rdd.operator().to_string())?));
+    }
+    program.start().tick();
+    use crate::support::take;
+    assert_eq!(
+        take(&origins),
+        format!("map \"ones\" at {}:{line}", file!())
+    );
+    let place = format!("reduce_by_key_and_window at {}:{}", file!(), line + 1);
+    assert_eq!(take(&origins), place);
     Ok(())
 }

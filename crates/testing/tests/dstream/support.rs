@@ -80,6 +80,11 @@ impl Bench {
         self.backend.is_local()
     }
 
+    /// Whether messages are lost or children die.
+    pub(crate) fn is_faulty(&self) -> bool {
+        self.backend.is_faulty()
+    }
+
     /// A table of batches in two partitions.
     pub(crate) fn table(&self) -> BatchTable {
         BatchTable::new(self.backend)
