@@ -30,7 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_state_of_a_state_is_advanced_after_it", chained),
         case("update_state_takes_data_along", with_data),
         case("a_state_is_placed_as_it_is_told", placed),
-        // S-128
+        // S-123 S-128
         local_case("a_state_needs_no_checkpoint_directory", no_checkpoint),
         // S-018
         local_case(
