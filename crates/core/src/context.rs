@@ -338,9 +338,9 @@ impl Context {
         R: Data,
         M: Function<PartitionIter<T>, Output = R>,
     {
-        let root = self.action_root(operator.clone(), rdd, function, splits)?;
+        let root = self.action_root(&operator, rdd, function, splits)?;
         let mut results = HashMap::with_capacity(splits.len());
-        self.run_root(&operator, &root, splits, &mut results, &|_| ())?;
+        self.run_root(operator, &root, splits, &mut results, &|_| ())?;
         let results = splits.iter().map(|split| {
             results.remove(split).ok_or_else(|| {
                 Error::internal("backend returned no result").with("partition", split)
@@ -366,7 +366,7 @@ impl Context {
         R: Data,
         M: Function<PartitionIter<T>, Output = R>,
     {
-        let root = self.action_root(operator.clone(), rdd, function, splits)?;
+        let root = self.action_root(&operator, rdd, function, splits)?;
         let millis = i64::try_from(timeout.as_millis()).unwrap_or(i64::MAX);
         let deadline_ms = self.clock().now_ms().saturating_add(millis);
         let waiter = Waiter::new();
@@ -391,7 +391,7 @@ impl Context {
             };
             let alarm = std::thread::Builder::new().spawn_scoped(scope, alarm);
             let ended = match alarm {
-                Ok(_) => self.run_root(&operator, &root, splits, &mut results, &begun),
+                Ok(_) => self.run_root(operator, &root, splits, &mut results, &begun),
                 Err(e) => Err(Error::unavailable("no thread for a timeout").caused_by(e)),
             };
             waiter.wake();
@@ -410,7 +410,7 @@ impl Context {
     /// The last step of an action's job, after what can be refused without running it.
     fn action_root<T, R, M>(
         &self,
-        operator: Operator,
+        operator: &Operator,
         rdd: &Rdd<T>,
         function: &Arc<M>,
         splits: &[usize],
@@ -435,7 +435,7 @@ impl Context {
                     .with("num_partitions", num_partitions),
             );
         }
-        let meta = self.meta(operator, rdd.parent().depth());
+        let meta = self.meta(operator.clone(), rdd.parent().depth());
         let (parent, function) = (rdd.parent().clone(), Arc::clone(function));
         Ok(Arc::new(ActionRoot::new(meta, parent, function)))
     }
@@ -444,7 +444,7 @@ impl Context {
     /// results of the tasks that succeeded, also when others fail; `begun` hears what cancels it.
     fn run_root<R: Data>(
         &self,
-        operator: &Operator,
+        operator: Operator,
         root: &Arc<dyn StageRoot>,
         splits: &[usize],
         results: &mut HashMap<usize, R>,

@@ -213,11 +213,13 @@ impl Graph {
                 (stream, span)
             })
             .collect();
-        self.info = name_operators(self.name_sources())?;
+        let (info, names) = name_operators(self.name_sources())?;
+        self.info = info;
         let parents_first = self.remembered.iter().rev();
         self.states = States::new(
             parents_first.map(|(stream, _)| Arc::clone(stream)),
             self.outputs.iter().map(|output| output.stream()),
+            &names,
         );
         Ok(self)
     }

@@ -85,11 +85,13 @@ impl fmt::Display for GraphInfo {
     }
 }
 
-/// Names all operators.
+/// Names all operators. Also gives the name of each id.
 ///
 /// # Errors
 /// `Invalid` when two have the same name, which would be one address for two.
-pub(crate) fn name_operators(mut sources: Vec<NameSource>) -> Result<GraphInfo> {
+pub(crate) fn name_operators(
+    mut sources: Vec<NameSource>,
+) -> Result<(GraphInfo, HashMap<u64, String>)> {
     sources.sort_by_key(|source| source.id);
     let mut paths: HashMap<u64, String> = HashMap::new();
     let mut ordinals: HashMap<String, usize> = HashMap::new();
@@ -141,7 +143,7 @@ pub(crate) fn name_operators(mut sources: Vec<NameSource>) -> Result<GraphInfo> 
         });
         names.insert(id, name);
     }
-    Ok(GraphInfo { operators })
+    Ok((GraphInfo { operators }, names))
 }
 
 #[cfg(test)]
@@ -164,7 +166,7 @@ mod tests {
     }
 
     fn names(sources: Vec<NameSource>) -> Vec<String> {
-        let graph = name_operators(sources).unwrap();
+        let (graph, _) = name_operators(sources).unwrap();
         graph.operators.into_iter().map(|op| op.name).collect()
     }
 
@@ -197,7 +199,7 @@ mod tests {
             source(2, "map", &[0]),
             source(3, "join", &[1, 2]),
         ];
-        let graph = name_operators(sources).unwrap();
+        let (graph, _) = name_operators(sources).unwrap();
         let last = graph.operators.last().unwrap();
         assert_eq!(last.name, "words/join");
         assert_eq!(last.parents, ["words", "queue_stream/map"]);

@@ -130,6 +130,12 @@ impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> Update<K, V, S, M> {
 }
 
 impl<K: Key, V: Data, S: Data, M: UpdateAll<K, V, S>> AnyRdd for Update<K, V, S, M> {
+    /// Twins would be harmless, since an attempt only says what it would change; but the state is in
+    /// one place, where a second attempt is as slow as the first.
+    fn may_be_twinned(&self) -> bool {
+        false
+    }
+
     fn meta(&self) -> &Meta {
         &self.meta
     }

@@ -34,6 +34,10 @@ pub fn rdd_to_file_name(prefix: &str, suffix: &str, time: Time) -> String {
     name
 }
 
+#[expect(
+    clippy::must_use_candidate,
+    reason = "the output is registered already: the handle is for whom wants it"
+)]
 impl<T: Data> DStream<T> {
     /// Writes each batch as text into a folder of its own, `prefix-TIME.suffix`: a line a record,
     /// `part-00000`, … and `_SUCCESS`, as

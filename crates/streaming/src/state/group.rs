@@ -1,6 +1,6 @@
 //! The states of a graph: each is advanced once a batch, parents first.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -15,6 +15,8 @@ use crate::time::Time;
 /// A stream that has a state.
 #[derive(Clone)]
 struct Stateful {
+    /// The operator's name in the graph.
+    name: String,
     stream: Arc<dyn AnyStream>,
     state: Arc<dyn AnyState>,
 }
@@ -36,14 +38,20 @@ pub(crate) struct States {
 }
 
 impl States {
-    /// The states among `parents_first`, the streams of all outputs.
+    /// The states among `parents_first`, the streams of all outputs, with the names of all.
     pub(crate) fn new(
         parents_first: impl Iterator<Item = Arc<dyn AnyStream>>,
         outputs: impl Iterator<Item = Arc<dyn AnyStream>>,
+        names: &HashMap<u64, String>,
     ) -> Self {
         let with_state = |stream: Arc<dyn AnyStream>| {
             let state = stream.state()?;
-            Some(Stateful { stream, state })
+            let name = names.get(&stream.id())?.clone();
+            Some(Stateful {
+                name,
+                stream,
+                state,
+            })
         };
         let all: Vec<Stateful> = parents_first.filter_map(with_state).collect();
         let by_output = outputs
@@ -109,8 +117,7 @@ impl States {
     /// Each state under the name that its operator goes by.
     pub(crate) fn encode(&self) -> Result<Vec<(String, Vec<u8>)>> {
         let states = self.all.iter();
-        let encoded =
-            states.map(|one| Ok((one.stream.operator().to_string(), one.state.encode()?)));
+        let encoded = states.map(|one| Ok((one.name.clone(), one.state.encode()?)));
         encoded.collect()
     }
 
@@ -118,7 +125,7 @@ impl States {
     pub(crate) fn restore(&self, states: &[(String, Vec<u8>)]) -> Result<()> {
         for (name, bytes) in states {
             let mut all = self.all.iter();
-            let found = all.find(|one| one.stream.operator().to_string() == *name);
+            let found = all.find(|one| one.name == *name);
             let Some(found) = found else {
                 return Err(
                     Error::invalid("a state belongs to no operator of the program")
@@ -135,7 +142,7 @@ impl States {
     pub(crate) fn sizes(&self) -> Vec<(String, StateSize)> {
         let states = self.all.iter();
         states
-            .map(|one| (one.stream.operator().to_string(), one.state.size()))
+            .map(|one| (one.name.clone(), one.state.size()))
             .collect()
     }
 
