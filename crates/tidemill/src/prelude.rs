@@ -5,6 +5,6 @@ pub use tidemill_core::{
     Context, Error, NumericRdd, OrderedRdd, PairRdd, Rdd, Result, Sampling, Text,
 };
 pub use tidemill_streaming::{
-    BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, StateSpec, Stop,
-    StreamingContext, Time, Window,
+    BoxError, DStream, PairDStream, QueueMode, RddQueue, Receiver, ReceiverContext, Running,
+    StateSpec, Stop, StreamingContext, Time, Window,
 };
