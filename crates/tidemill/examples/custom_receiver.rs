@@ -51,7 +51,7 @@ impl Receiver for Lines {
 
 fn main() -> Result<()> {
     tidemill::init();
-    let options = Options::<Server>::from_args("Counts words that a receiver of its own brings");
+    let options = Options::<Server>::from_args("Counts words that a receiver of its own brings in");
     let ctx = Context::new(&options.master)?;
     let ssc = StreamingContext::new(&ctx, options.batch_duration())?;
 

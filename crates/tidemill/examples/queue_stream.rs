@@ -5,12 +5,12 @@
 
 mod support;
 
-use support::Options;
+use support::{NoArgs, Options};
 use tidemill::prelude::*;
 
 fn main() -> Result<()> {
     tidemill::init();
-    let options: Options = Options::from_args("Counts numbers by their last digit, from a queue");
+    let options = Options::<NoArgs>::from_args("Counts numbers by their last digit, from a queue");
     let ctx = Context::new(&options.master)?;
     let ssc = StreamingContext::new(&ctx, options.batch_duration())?;
 

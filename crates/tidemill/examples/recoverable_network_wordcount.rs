@@ -35,18 +35,19 @@ fn main() -> Result<()> {
 
     let excluded = ctx.broadcast(HashSet::from(["a", "b", "the"].map(Text::from)))?;
     let dropped = ctx.long_accumulator("dropped words");
+    let shared = (excluded, dropped.clone());
+    let kept = counts
+        .with(shared)
+        .filter(|(excluded, dropped), (word, count)| {
+            let is_excluded = excluded.read().contains(word);
+            if is_excluded {
+                dropped.add(*count);
+            }
+            !is_excluded
+        });
+
     let path = options.output.clone();
-    counts.for_each_rdd(move |counts, time| {
-        let shared = (excluded.clone(), dropped.clone());
-        let kept = counts
-            .with(shared)
-            .filter(|(excluded, dropped), (word, count)| {
-                let is_excluded = excluded.read().contains(word);
-                if is_excluded {
-                    dropped.add(*count);
-                }
-                !is_excluded
-            });
+    kept.for_each_rdd(move |kept, time| {
         let mut kept = kept.collect()?;
         kept.sort();
         let line = format!("Counts at time {time} {}", render(&kept));

@@ -1,8 +1,8 @@
 //! Joins each batch of a stream with data that does not change: which words make people happiest?
 //!
-//! The sentiments are one RDD, made and placed once; `transform` gives each batch as an RDD, and
-//! RDDs join. (A table that fits into every task may as well be a broadcast: see
-//! `broadcast_and_accumulator`.)
+//! The sentiments are one RDD, made once and kept; `transform` gives each batch as an RDD, and RDDs
+//! join. Both sides are placed by the hash of the word, so that no batch moves the sentiments. (A
+//! table that fits into every task may as well be a broadcast: see `broadcast_and_accumulator`.)
 //!
 //! `cargo run --release --example static_join` counts sentences of its own;
 //! `… -- localhost 9999` connects to a server.
@@ -12,6 +12,7 @@ mod support;
 use std::cmp::Reverse;
 
 use support::{Options, Server};
+use tidemill::core::HashPartitioner;
 use tidemill::prelude::*;
 
 /// A word, a tab, how happy it makes: from -5 to 5.
@@ -26,7 +27,8 @@ fn main() -> Result<()> {
     let scores = ctx
         .parallelize(SENTIMENTS.lines().map(Text::from))
         .flat_map(|line| Some((line.words().next()?, line.words().nth(1)?)))
-        .try_map(|(word, score)| Ok::<_, BoxError>((word, score.parse::<i64>()?)))
+        .try_map(|(word, score)| score.parse::<i64>().map(|score| (word, score)))
+        .partition_by(HashPartitioner::new(ctx.default_parallelism()))
         .cache();
 
     let (host, port) = options.address(&ssc)?;

@@ -8,7 +8,7 @@ fn queue_stream_prints_each_batch_of_its_queue() {
     let printed = Program::start("queue_stream", &arguments).end();
     let batches = batches(&printed);
     assert!(batches.len() >= 3, "{printed:?}");
-    for mut batch in batches {
+    for mut batch in batches.into_iter().take(3) {
         batch.sort();
         let expected: Vec<String> = (0..10).map(|digit| format!("({digit},100)")).collect();
         assert_eq!(batch, expected);

@@ -1,8 +1,9 @@
 //! The example that reads files.
 
 use std::fs;
+use std::path::Path;
 
-use super::program::{Program, counts, pair, sums};
+use super::program::{Program, counts, saved, sums};
 
 #[test]
 fn file_wordcount_counts_a_file_that_appears_and_keeps_the_counts() {
@@ -20,19 +21,5 @@ fn file_wordcount_counts_a_file_that_appears_and_keeps_the_counts() {
     let printed = program.stop_when(|printed| sums(printed) == expected);
 
     assert_eq!(sums(&printed), expected);
-    let mut saved: Vec<(String, i64)> = Vec::new();
-    for batch in fs::read_dir(outbox).unwrap().map(Result::unwrap) {
-        for part in fs::read_dir(batch.path()).unwrap().map(Result::unwrap) {
-            if part.file_name().to_string_lossy().starts_with("part-") {
-                let text = fs::read_to_string(part.path()).unwrap();
-                saved.extend(text.lines().map(pair));
-            }
-        }
-    }
-    assert_eq!(
-        saved
-            .into_iter()
-            .collect::<std::collections::BTreeMap<_, _>>(),
-        expected
-    );
+    assert_eq!(saved(Path::new(&outbox)), expected);
 }

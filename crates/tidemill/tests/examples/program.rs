@@ -1,9 +1,10 @@
 //! An example that runs as a child process.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -46,6 +47,7 @@ impl Program {
     pub(crate) fn start(example: &str, arguments: &[&str]) -> Self {
         let mut child = command(example)
             .args(arguments)
+            .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -87,8 +89,8 @@ impl Program {
         self.printed.join("\n")
     }
 
-    /// Waits until what was printed is enough.
-    pub(crate) fn until(&mut self, is_enough: impl Fn(&[String]) -> bool) {
+    /// Waits until what was printed is enough; what it printed.
+    pub(crate) fn until(&mut self, is_enough: impl Fn(&[String]) -> bool) -> &[String] {
         while !is_enough(&self.printed) {
             let more = self.next();
             assert!(
@@ -98,10 +100,18 @@ impl Program {
                 self.text()
             );
         }
+        &self.printed
     }
 
-    /// Waits until it has ended by itself, well; what it printed.
+    /// Types into it.
+    pub(crate) fn say(&mut self, text: &str) {
+        let input = self.child.stdin.as_mut().unwrap();
+        input.write_all(text.as_bytes()).unwrap();
+    }
+
+    /// Ends its input and waits until it has ended by itself, well; what it printed.
     pub(crate) fn end(mut self) -> Vec<String> {
+        drop(self.child.stdin.take());
         while self.next().is_some() {}
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{} {status}:\n{}", self.name, self.text());
@@ -153,6 +163,22 @@ pub(crate) fn sums(printed: &[String]) -> BTreeMap<String, i64> {
         *sums.entry(key).or_default() += value;
     }
     sums
+}
+
+/// The records that `save_as_text_files` has written for all batches.
+pub(crate) fn saved(folder: &Path) -> BTreeMap<String, i64> {
+    let mut saved = BTreeMap::new();
+    for batch in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        for part in fs::read_dir(batch.path()).unwrap().map(Result::unwrap) {
+            if part.file_name().to_string_lossy().starts_with("part-") {
+                let text = fs::read_to_string(part.path()).unwrap();
+                for (key, value) in text.lines().map(pair) {
+                    *saved.entry(key).or_default() += value;
+                }
+            }
+        }
+    }
+    saved
 }
 
 /// Counts as a map.

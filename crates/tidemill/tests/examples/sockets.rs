@@ -5,28 +5,31 @@
 
 use std::fs;
 
-use super::program::{Program, batches, counts, pair, say, sums};
+use super::program::{Program, batches, counts, pair, saved, say, sums};
 
 const TIDE: &str = "the tide fills the pond\nthe mill turns\n";
 
 #[test]
-fn network_wordcount_counts_what_a_server_says() {
-    let port = say(TIDE);
-    let program = Program::start(
-        "network_wordcount",
-        &["localhost", &port, "--batch-ms", "50"],
-    );
-    let words = [
-        ("fills", 1),
-        ("mill", 1),
-        ("pond", 1),
-        ("the", 3),
-        ("tide", 1),
-        ("turns", 1),
-    ];
-    let expected = counts(words);
+fn network_wordcount_counts_what_is_typed_into_text_server() {
+    let mut server = Program::start("text_server", &["0"]);
+    let is_address = |line: &String| line.contains("listening on ");
+    let told = server.until(|printed| printed.iter().any(is_address));
+    let (_, port) = told[0].rsplit_once(':').unwrap();
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().display().to_string();
+    let arguments = ["127.0.0.1", port, "--batch-ms", "50", "--save", &path];
+    let mut program = Program::start("network_wordcount", &arguments);
+    server.say("the tide\n");
+    program.until(|printed| sums(printed) == counts([("the", 1), ("tide", 1)]));
+    server.say("the mill\n");
+    let expected = counts([("mill", 1), ("the", 2), ("tide", 1)]);
     let printed = program.stop_when(|printed| sums(printed) == expected);
+
     assert_eq!(sums(&printed), expected);
+    assert_eq!(saved(folder.path()), expected);
+    let told = server.end();
+    assert!(told[1].ends_with(" is connected"), "{told:?}");
 }
 
 #[test]
