@@ -1,24 +1,24 @@
 //! Counts the words of the files that appear in a folder, batch by batch, and keeps the counts.
 //!
-//! `cargo run --release --example file_wordcount -- INBOX OUTBOX`; then rename files into `INBOX`.
+//! `cargo run --release --example file_wordcount -- INBOX OUTBOX`; then write a file elsewhere on
+//! the same disk and rename it into `INBOX`: a file must appear whole.
 
-use std::time::Duration;
+mod support;
 
+use support::{Folders, Options};
 use tidemill::prelude::*;
 
 fn main() -> Result<()> {
     tidemill::init();
-    let mut folders = std::env::args().skip(1);
-    let (Some(inbox), Some(outbox)) = (folders.next(), folders.next()) else {
-        return Err(Error::invalid("two folders are needed").with("usage", "INBOX OUTBOX"));
-    };
-    let ctx = Context::new("local[2]")?;
-    let ssc = StreamingContext::new(&ctx, Duration::from_secs(1))?;
+    let options = Options::<Folders>::from_args("Counts the words of files that appear");
+    let ctx = Context::new(&options.master)?;
+    let ssc = StreamingContext::new(&ctx, options.batch_duration())?;
 
-    let words = ssc.text_file_stream(&inbox).flat_map(|line| line.words());
+    let lines = ssc.text_file_stream(&options.inbox);
+    let words = lines.flat_map(|line| line.words());
     let counts = words.map(|word| (word, 1_u64)).reduce_by_key(|a, b| a + b);
     counts.print();
-    counts.save_as_text_files(&format!("{outbox}/counts"), "txt");
+    counts.save_as_text_files(&format!("{}/counts", options.outbox), "txt");
 
-    ssc.start()?.await_termination()
+    options.run(ssc)
 }

@@ -2,9 +2,10 @@
 
 pub use tidemill_core::state::State;
 pub use tidemill_core::{
-    Context, Error, NumericRdd, OrderedRdd, PairRdd, Rdd, Result, Sampling, Text,
+    Broadcast, Context, Error, LongAccumulator, NumericRdd, OrderedRdd, PairRdd, Rdd, Result,
+    Sampling, StorageLevel, Text,
 };
 pub use tidemill_streaming::{
-    BoxError, DStream, PairDStream, QueueMode, RddQueue, Running, StateSpec, Stop,
-    StreamingContext, Time, Window,
+    BoxError, DStream, PairDStream, QueueMode, RddQueue, Receiver, ReceiverContext, Running,
+    StateSpec, Stop, StreamingContext, Time, Window,
 };
