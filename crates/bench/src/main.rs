@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, ValueEnum};
 
 use crate::workload::{
-    core_grep, core_wordcount, files, interval, skew, sort, startup, state, task_launch, wal,
+    core_grep, core_wordcount, files, interval, skew, soak, sort, startup, state, task_launch, wal,
     window, wordcount, wordcount_tcp,
 };
 
@@ -43,6 +43,9 @@ struct Arguments {
     /// Keys that `state` keeps.
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(100..))]
     keys: u64,
+    /// Batches that `soak` runs.
+    #[arg(long, default_value_t = 100_000)]
+    batches: u64,
     #[command(flatten)]
     size: Size,
 }
@@ -95,6 +98,8 @@ enum Workload {
     Sort,
     /// Pairs reduced by key: skewed keys beside evenly spread ones
     Skew,
+    /// Windows, states and a join for 100,000 batches: nothing may grow
+    Soak,
     /// What `wordcount-tcp` starts to be fed by
     #[value(hide = true)]
     Feeder,
@@ -129,6 +134,15 @@ fn measure(arguments: &Arguments) -> workload::Outcome<()> {
         Workload::Interval => return print(arguments, &interval::measure(1, seconds, false)?),
         Workload::IntervalShuffle => {
             return print(arguments, &interval::measure(5, seconds, true)?);
+        }
+        Workload::Soak => {
+            let report = soak::measure(arguments.batches)?;
+            print(arguments, &report)?;
+            return if report.verdict {
+                Ok(())
+            } else {
+                Err("something grows from batch to batch".into())
+            };
         }
         Workload::Feeder => return wordcount_tcp::feed(size),
         Workload::FirstBatch => return startup::first_batch(),

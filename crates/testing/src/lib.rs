@@ -6,6 +6,7 @@
 //! backend and writes down which jobs, stages and tasks it was asked for. [`run_batches`] runs a
 //! stream operator over a table of batches, on a clock that nobody waits for.
 //!
+//! [`Soak`] is a program to be run for long, beside which nothing may grow.
 //! [`SimDisk`] stands in for the disk under logs and checkpoints: it forgets what was not synced.
 //!
 //! What this crate is not: a mock. Everything but [`Faults`] and [`SimDisk`] is the engine's own code, with the
@@ -18,6 +19,7 @@ mod random;
 mod recorder;
 mod run_batches;
 mod sim_disk;
+mod soak;
 
 pub use backends::{Backends, TestBackend};
 pub use loopback::{Faults, Loopback};
@@ -25,3 +27,4 @@ pub use random::Random;
 pub use recorder::{JobRecord, Recorder, StageRecord};
 pub use run_batches::{BatchTable, run_batches, unordered};
 pub use sim_disk::{DiskFaults, SimDisk, fail_every_call};
+pub use soak::{Footprint, Soak};

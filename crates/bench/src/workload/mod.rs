@@ -5,6 +5,7 @@ pub(crate) mod core_wordcount;
 pub(crate) mod files;
 pub(crate) mod interval;
 pub(crate) mod skew;
+pub(crate) mod soak;
 pub(crate) mod sort;
 pub(crate) mod startup;
 pub(crate) mod state;

@@ -19,6 +19,7 @@ mod inputs;
 mod joins;
 mod lifecycle;
 mod listeners;
+mod long_runs;
 mod misuse;
 mod operators;
 mod outputs;
@@ -62,6 +63,7 @@ fn main() {
         state_failures::cases(),
         state_runs::cases(),
         state_windows::cases(),
+        long_runs::cases(),
         lifecycle::cases(),
         stopping::cases(),
         failures::cases(),

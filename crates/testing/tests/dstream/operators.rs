@@ -29,6 +29,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("union_puts_one_after_the_other", union),
         case("transform_sees_the_rdd_and_the_time", transform),
         case("transform_with_sees_both_rdds", transform_with),
+        // S-063
+        case("a_transform_may_pair_everything", cartesian),
         // S-095
         case("reduce_by_key_combines_each_batch", reduce_by_key),
         // S-095
@@ -210,6 +212,26 @@ fn transform(bench: &Bench) -> Outcome {
         [3_009, 3_010, 3_011, 3_012],
     ];
     assert_eq!(got, expected);
+    Ok(())
+}
+
+fn cartesian(bench: &Bench) -> Outcome {
+    let product = |left: &[i32], right: &[i32]| -> Vec<(i32, i32)> {
+        let of = |a: &i32| right.iter().map(|b| (*a, *b)).collect::<Vec<_>>();
+        left.iter().flat_map(of).collect()
+    };
+    let right: Vec<Vec<i32>> = vec![vec![7, 8, 9], vec![], vec![5]];
+    let got = bench.table().run_two(numbers(), right.clone(), |a, b| {
+        a.transform_with(&b, |a, b, _| Ok(a.cartesian(b)?))
+    })?;
+    let sides = numbers().into_iter().zip(right);
+    let expected: Vec<_> = sides.map(|(a, b)| product(&a, &b)).collect();
+    assert_eq!(unordered(got), expected);
+    let got = bench
+        .table()
+        .run(numbers(), |s| s.transform(|rdd, _| Ok(rdd.cartesian(rdd)?)))?;
+    let expected: Vec<_> = numbers().iter().map(|a| product(a, a)).collect();
+    assert_eq!(unordered(got), expected);
     Ok(())
 }
 

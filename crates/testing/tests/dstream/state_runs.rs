@@ -39,7 +39,7 @@ impl Dice {
     }
 }
 
-type Record = (u64, i64);
+pub(crate) type Record = (u64, i64);
 
 /// Batches of records with few keys, some batches empty.
 pub(crate) fn random_batches(dice: &mut Dice, num_batches: u64) -> Vec<Vec<Record>> {
@@ -88,14 +88,14 @@ fn fold(sums: &mut BTreeMap<u64, i64>, batch: &[Record], by_batch: bool) -> Vec<
     mapped
 }
 
-fn update(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> DStream<(u64, i64)> {
+pub(crate) fn update(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> DStream<(u64, i64)> {
     pairs.update_state_by_key_with(spec, |values, sum| {
         let sum = sum.unwrap_or(1) + values.iter().sum::<i64>();
         (sum % 7 != 0).then_some(sum)
     })
 }
 
-fn map(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> Mapped {
+pub(crate) fn map(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> Mapped {
     let mapped = pairs.map_with_state(spec, |key, value, state| {
         let sum = state.get().copied().unwrap_or(1) + value.unwrap_or(0);
         if state.is_timing_out() {
@@ -112,7 +112,7 @@ fn map(pairs: &DStream<Record>, spec: StateSpec<u64, i64>) -> Mapped {
     (mapped.named("sums").into_mapped(), states)
 }
 
-type Mapped = (DStream<(u64, i64)>, DStream<(u64, i64)>);
+pub(crate) type Mapped = (DStream<(u64, i64)>, DStream<(u64, i64)>);
 
 fn any_batching(bench: &Bench) -> Outcome {
     for seed in 0..3 {

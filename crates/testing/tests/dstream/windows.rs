@@ -372,7 +372,7 @@ fn everything(bench: &Bench) -> Outcome {
 }
 
 /// The ids of all RDDs that were made so far are below.
-fn next_rdd(live: &Live) -> u64 {
+pub(crate) fn next_rdd(live: &Live) -> u64 {
     live.ctx.range(0..1).id()
 }
 

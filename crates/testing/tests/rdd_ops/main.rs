@@ -23,6 +23,7 @@ mod misuse;
 mod narrow;
 mod pairs;
 mod piping;
+mod same_as_vec;
 mod sampling;
 mod saving;
 mod scheduling;
@@ -67,6 +68,7 @@ fn main() {
         speculation::cases(),
         failures::cases(),
         travel::cases(),
+        same_as_vec::cases(),
     ];
     support::run(cases.into_iter().flatten().collect());
 }
