@@ -349,7 +349,12 @@ mod tests {
         std::thread::scope(|threads| {
             threads.spawn(|| bus.stop());
             // Until the stop has taken the thread, to wait for it.
-            while bus.0.thread.try_lock().is_some_and(|thread| thread.is_some()) {
+            while bus
+                .0
+                .thread
+                .try_lock()
+                .is_some_and(|thread| thread.is_some())
+            {
                 std::thread::yield_now();
             }
             release.send(()).unwrap();

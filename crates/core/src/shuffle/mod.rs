@@ -535,4 +535,20 @@ mod tests {
         // Both files are of map task 1, which is all that runs again.
         assert_eq!(calls.load(Ordering::Relaxed), 250);
     }
+
+    #[test]
+    fn map_outputs_whose_files_are_all_gone_are_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Context::builder().master("local[2]".parse().unwrap());
+        let builder = builder.max_shuffle_bytes(0).spill_folder(folder.path());
+        let ctx = builder.build().unwrap();
+        let pairs = ctx.parallelize_into((0..200).map(|x| (x % 50, x)), 10);
+        let sums = pairs.unwrap().reduce_by_key(|a, b| a + b);
+        let expected = sums.collect().unwrap();
+        let spilled = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
+        for file in std::fs::read_dir(spilled.unwrap().path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        assert_eq!(sums.collect().unwrap(), expected);
+    }
 }

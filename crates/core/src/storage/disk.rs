@@ -127,6 +127,11 @@ pub(super) struct DiskBlock {
 }
 
 impl DiskBlock {
+    /// Whether somebody has removed the file. Whether it is whole is seen when it is read.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false))
+    }
+
     /// # Errors
     /// `Data` when the file is gone or damaged; `Unavailable` when it cannot be opened now: a
     /// process that has too many files open will have fewer later.

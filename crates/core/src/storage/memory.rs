@@ -436,7 +436,15 @@ impl BlockStore for MemoryStore {
     }
 
     fn contains(&self, id: BlockId) -> Result<bool> {
-        Ok(self.state.lock().blocks.contains_key(&id))
+        let file = {
+            let state = self.state.lock();
+            match state.blocks.get(&id).map(|entry| &entry.place) {
+                None => return Ok(false),
+                Some(Place::Memory(_) | Place::Leaving(_)) => return Ok(true),
+                Some(Place::Disk(file)) => Arc::clone(file),
+            }
+        };
+        Ok(!file.is_gone())
     }
 
     fn close(&self) {
