@@ -1,6 +1,7 @@
 //! `Context`: makes RDDs and runs jobs.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
@@ -180,6 +181,16 @@ impl ContextBuilder {
     }
 }
 
+/// Each partition once, in the order of its first mention.
+fn distinct(splits: &[usize]) -> Cow<'_, [usize]> {
+    if splits.is_sorted_by(|a, b| a < b) {
+        return Cow::Borrowed(splits);
+    }
+    let mut seen = HashSet::with_capacity(splits.len());
+    let first = splits.iter().copied().filter(|split| seen.insert(*split));
+    Cow::Owned(first.collect())
+}
+
 /// A seed from the hasher that the standard library seeds from the system.
 fn random_seed() -> u64 {
     use std::hash::BuildHasher;
@@ -311,7 +322,8 @@ impl Context {
         self.inner.jobs.bus().map_or(0, EventBus::num_dropped)
     }
 
-    /// Runs `function` on some partitions and returns what it gave, in the order of `splits`.
+    /// Runs `function` on some partitions and returns what it gave, in the order of `splits`. A
+    /// partition that is listed twice is computed once.
     ///
     /// # Errors
     /// `Invalid` for a partition the RDD does not have; else the job's failure.
@@ -340,9 +352,15 @@ impl Context {
     {
         let root = self.action_root(&operator, rdd, function, splits)?;
         let mut results = HashMap::with_capacity(splits.len());
-        self.run_root(operator, &root, splits, &mut results, &|_| ())?;
+        let tasks = distinct(splits);
+        self.run_root(operator, &root, &tasks, &mut results, &|_| ())?;
+        let is_repeated = tasks.len() < splits.len();
+        let mut take = |split: &usize| match is_repeated {
+            true => results.get(split).cloned(),
+            false => results.remove(split),
+        };
         let results = splits.iter().map(|split| {
-            results.remove(split).ok_or_else(|| {
+            take(split).ok_or_else(|| {
                 Error::internal("backend returned no result").with("partition", split)
             })
         });

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::{JoinHandle, ThreadId};
 
 use parking_lot::{Mutex, RwLock};
 
@@ -132,7 +133,9 @@ struct Bus {
     listeners: Arc<Listeners>,
     clock: Arc<dyn Clock>,
     num_dropped: AtomicU64,
-    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    /// Also when the handle is gone.
+    thread_id: ThreadId,
 }
 
 type Listeners = RwLock<Vec<Arc<dyn JobListener>>>;
@@ -160,6 +163,7 @@ impl EventBus {
             listeners,
             clock,
             num_dropped: AtomicU64::new(0),
+            thread_id: thread.thread().id(),
             thread: Mutex::new(Some(thread)),
         })))
     }
@@ -200,16 +204,16 @@ impl EventBus {
         if self.is_own_thread() {
             return;
         }
-        if let Some(thread) = self.0.thread.lock().take() {
+        // The lock is not held meanwhile.
+        let thread = self.0.thread.lock().take();
+        if let Some(thread) = thread {
             let _ = self.0.queue.send(Message::Stop);
             let _ = thread.join();
         }
     }
 
     fn is_own_thread(&self) -> bool {
-        let this = std::thread::current().id();
-        let thread = self.0.thread.lock();
-        thread.as_ref().is_some_and(|own| own.thread().id() == this)
+        std::thread::current().id() == self.0.thread_id
     }
 }
 
@@ -324,6 +328,38 @@ mod tests {
         let expected = [("panics", 0), ("calm", 0), ("panics", 1), ("calm", 1)];
         assert_eq!(*heard.lock(), expected);
         bus.stop();
+    }
+
+    #[test]
+    fn a_listener_may_flush_while_the_bus_is_being_stopped() {
+        let bus = bus(16);
+        let (entered, is_inside) = sync_channel(1);
+        let (release, released) = sync_channel::<()>(1);
+        let released = Mutex::new(released);
+        let (inner, done) = (bus.clone(), Arc::new(AtomicBool::new(false)));
+        let is_done = Arc::clone(&done);
+        bus.add(Arc::new(move |_: &JobEvent| {
+            entered.send(()).unwrap();
+            released.lock().recv().unwrap();
+            inner.flush();
+            is_done.store(true, Ordering::Relaxed);
+        }));
+        bus.post(ended(0));
+        is_inside.recv().unwrap();
+        std::thread::scope(|threads| {
+            threads.spawn(|| bus.stop());
+            // Until the stop has taken the thread, to wait for it.
+            while bus
+                .0
+                .thread
+                .try_lock()
+                .is_some_and(|thread| thread.is_some())
+            {
+                std::thread::yield_now();
+            }
+            release.send(()).unwrap();
+        });
+        assert!(done.load(Ordering::Relaxed));
     }
 
     #[test]

@@ -90,7 +90,8 @@ impl Storage {
 
 impl Drop for Storage {
     fn drop(&mut self) {
-        if self.level() != StorageLevel::None && !self.is_left.load(Ordering::Acquire) {
+        // Also after `unpersist`: a task that began before it may have kept a block since.
+        if !self.is_left.load(Ordering::Acquire) {
             self.forget_blocks();
         }
     }
@@ -188,5 +189,28 @@ impl<T: Data> Rdd<T> {
     #[must_use]
     pub fn storage_level(&self) -> StorageLevel {
         self.node.node().meta().storage()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::context::Context;
+    use crate::storage::Block;
+
+    #[test]
+    fn what_a_task_keeps_after_unpersist_goes_with_the_rdd() {
+        let ctx = Context::local(1).unwrap();
+        let rdd = ctx.range(0..3).persist(StorageLevel::DiskOnly);
+        let id = BlockId::Rdd {
+            rdd: rdd.id(),
+            split: 0,
+        };
+        rdd.unpersist();
+        // A task that began before does not know.
+        let late = Block::of(vec![0_i64, 1, 2]).at(StorageLevel::DiskOnly);
+        assert!(ctx.blocks().put(id, late).unwrap());
+        drop(rdd);
+        assert!(!ctx.blocks().contains(id).unwrap());
     }
 }

@@ -108,7 +108,10 @@ impl JobState {
             .filter(|(_, stage)| stage.parents_left == 0)
             .map(|(at, _)| at)
             .collect();
-        self.open_stages(&mut progress, &mut open)
+        let ready = self.open_stages(&mut progress, &mut open);
+        // A job without tasks is over before it has begun.
+        self.tell_if_over(&progress);
+        ready
     }
 
     /// First attempts of the tasks of `open` stages, and of those behind stages without tasks.

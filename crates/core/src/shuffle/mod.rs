@@ -334,8 +334,8 @@ pub(crate) struct ShuffleRead<K, C> {
 enum Sources {
     /// In the driver.
     Tracked(Arc<ShuffleTracker>),
-    /// In an executor: for the partitions that its task reads.
-    Sent(HashMap<usize, Vec<usize>>),
+    /// In an executor: for the partitions that its task may read, or which map output is lost.
+    Sent(HashMap<usize, Result<Vec<usize>, usize>>),
 }
 
 impl<K: Data, C: Data> ShuffleRead<K, C> {
@@ -352,9 +352,12 @@ impl<K: Data, C: Data> ShuffleRead<K, C> {
     fn sources(&self, reduce: usize) -> Result<Vec<usize>> {
         match &self.sources {
             Sources::Tracked(tracker) => tracker.sources(self.id, self.num_maps, reduce),
-            Sources::Sent(sources) => sources.get(&reduce).cloned().ok_or_else(|| {
-                Error::data("task does not say where its records are").with("partition", reduce)
-            }),
+            Sources::Sent(sources) => match sources.get(&reduce) {
+                Some(Ok(maps)) => Ok(maps.clone()),
+                Some(Err(map)) => Err(lost_output(self.id, *map, reduce)),
+                None => Err(Error::data("task does not say where its records are")
+                    .with("partition", reduce)),
+            },
         }
     }
 
@@ -391,17 +394,26 @@ impl<K: Data, C: Data> ShuffleRead<K, C> {
         )))
     }
 
-    /// Writes down what is needed to read the partitions `splits`.
+    /// Writes down what is needed to read the partitions `splits`. A lost map output is for the
+    /// task to find: one that has its records from the cache reads none.
     pub(crate) fn encode(&self, splits: &[usize], encoder: &mut Encoder<'_>) -> Result<()> {
         let mut sources = Vec::with_capacity(splits.len());
         for &reduce in splits {
-            sources.push((reduce, self.sources(reduce)?));
+            let maps = match self.sources(reduce) {
+                Ok(maps) => Ok(maps),
+                Err(error) => match lost_outputs(&error) {
+                    Some((_, map)) => Err(map),
+                    None => return Err(error),
+                },
+            };
+            sources.push((reduce, maps));
         }
         encoder.put(&(self.id, self.num_maps, sources))
     }
 
     pub(crate) fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
-        let (id, num_maps, sources): (_, _, Vec<(usize, Vec<usize>)>) = decoder.take()?;
+        type Sent = Vec<(usize, Result<Vec<usize>, usize>)>;
+        let (id, num_maps, sources): (_, _, Sent) = decoder.take()?;
         Ok(Self {
             id,
             num_maps,
@@ -522,5 +534,21 @@ mod tests {
         assert_eq!(collect(), expected);
         // Both files are of map task 1, which is all that runs again.
         assert_eq!(calls.load(Ordering::Relaxed), 250);
+    }
+
+    #[test]
+    fn map_outputs_whose_files_are_all_gone_are_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let builder = Context::builder().master("local[2]".parse().unwrap());
+        let builder = builder.max_shuffle_bytes(0).spill_folder(folder.path());
+        let ctx = builder.build().unwrap();
+        let pairs = ctx.parallelize_into((0..200).map(|x| (x % 50, x)), 10);
+        let sums = pairs.unwrap().reduce_by_key(|a, b| a + b);
+        let expected = sums.collect().unwrap();
+        let spilled = std::fs::read_dir(folder.path()).unwrap().next().unwrap();
+        for file in std::fs::read_dir(spilled.unwrap().path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+        assert_eq!(sums.collect().unwrap(), expected);
     }
 }

@@ -127,12 +127,20 @@ pub(super) struct DiskBlock {
 }
 
 impl DiskBlock {
+    /// Whether somebody has removed the file. Whether it is whole is seen when it is read.
+    pub(super) fn is_gone(&self) -> bool {
+        matches!(self.path.try_exists(), Ok(false))
+    }
+
     /// # Errors
-    /// `Data` when the file is gone or damaged.
+    /// `Data` when the file is gone or damaged; `Unavailable` when it cannot be opened now: a
+    /// process that has too many files open will have fewer later.
     pub(super) fn read(&self) -> Result<Block> {
         let read = || {
-            let file = File::open(&self.path)
-                .map_err(|e| Error::data("file cannot be opened").caused_by(e))?;
+            let file = File::open(&self.path).map_err(|e| match e.kind() {
+                std::io::ErrorKind::NotFound => Error::data("file is gone").caused_by(e),
+                _ => Error::unavailable("file cannot be opened").caused_by(e),
+            })?;
             let len = file.metadata().map_or(0, |file| file.len());
             let piece = PieceReader::open(file, len)?.next()?;
             piece.ok_or_else(|| Error::data("file has no block"))

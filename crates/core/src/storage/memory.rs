@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 
 use super::disk::{DiskBlock, DiskStore};
 use super::{Block, BlockId, BlockStore};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// How much memory blocks may take, and where they go beyond it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,7 +41,8 @@ impl Default for StorageLimits {
 /// disk. Other blocks, such as received ones, are pinned unless their level has a disk: they
 /// count, but are kept whatever the cap says.
 ///
-/// A file that is damaged or gone is a lost block. The folder is removed when the context stops,
+/// A file that is damaged or gone is a lost block; one that cannot be opened for now is an error,
+/// or is computed again where that is possible, and stays. The folder is removed when the context stops,
 /// and with the store at the latest.
 #[derive(Debug)]
 pub struct MemoryStore {
@@ -347,6 +348,14 @@ impl BlockStore for MemoryStore {
         };
         match file.read() {
             Ok(block) => Ok(Some(block)),
+            // Not there now, but not lost: the file stays.
+            Err(error) if error.kind() == ErrorKind::Unavailable => match id {
+                BlockId::Rdd { .. } | BlockId::Shuffle { .. } => {
+                    tracing::warn!(block = %id, error = %error.report(), "block is made again");
+                    Ok(None)
+                }
+                _ => Err(error.with("block", id)),
+            },
             Err(error) => {
                 tracing::warn!(block = %id, error = %error.report(), "block is lost");
                 let mut state = self.state.lock();
@@ -427,7 +436,15 @@ impl BlockStore for MemoryStore {
     }
 
     fn contains(&self, id: BlockId) -> Result<bool> {
-        Ok(self.state.lock().blocks.contains_key(&id))
+        let file = {
+            let state = self.state.lock();
+            match state.blocks.get(&id).map(|entry| &entry.place) {
+                None => return Ok(false),
+                Some(Place::Memory(_) | Place::Leaving(_)) => return Ok(true),
+                Some(Place::Disk(file)) => Arc::clone(file),
+            }
+        };
+        Ok(!file.is_gone())
     }
 
     fn close(&self) {
@@ -552,6 +569,34 @@ mod tests {
         assert!(!store.contains(rdd(1, 0)).unwrap());
         store.put(rdd(1, 0), on_disk()).unwrap();
         assert_eq!(read(&store, rdd(1, 0)), Some(vec![7; 100]));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_opened_for_now_is_not_lost() {
+        let (folder, store) = store(1000);
+        let input = BlockId::Input {
+            stream: 0,
+            number: 0,
+        };
+        for id in [rdd(1, 0), input] {
+            let block = Block::of(vec![7_u8; 100]).at(StorageLevel::DiskOnly);
+            store.put(id, block).unwrap();
+        }
+        let paths = files(&folder);
+        let aside = |path: &PathBuf| path.with_extension("aside");
+        for path in &paths {
+            std::fs::rename(path, aside(path)).unwrap();
+            std::os::unix::fs::symlink(path, path).unwrap();
+        }
+        assert_eq!(read(&store, rdd(1, 0)), None);
+        let error = store.get(input).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        for path in &paths {
+            std::fs::rename(aside(path), path).unwrap();
+        }
+        for id in [rdd(1, 0), input] {
+            assert_eq!(read(&store, id), Some(vec![7; 100]));
+        }
     }
 
     #[test]

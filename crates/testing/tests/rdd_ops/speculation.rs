@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tidemill_core::function::Plain;
 use tidemill_core::{
     Context, ErrorKind, JobEvent, ManualClock, Master, PairRdd, Rdd, Speculation, TaskId,
     TaskOutcome,
@@ -22,6 +23,14 @@ pub(crate) fn cases() -> Vec<Case> {
         // C-216
         case("the_twin_of_a_map_task_fills_its_buckets", map_twins),
         case("a_stage_of_one_task_has_no_twin", single),
+        case(
+            "a_job_of_no_tasks_ends_though_attempts_are_watched",
+            no_tasks,
+        ),
+        case(
+            "a_partition_that_is_asked_for_twice_is_no_twin",
+            asked_twice,
+        ),
         case("an_attempt_that_takes_too_long_is_tried_again", timeout),
         case("a_task_that_always_takes_too_long_fails_its_job", timeouts),
     ]
@@ -191,6 +200,22 @@ fn single(bench: &Bench) -> Outcome {
         Ok::<_, tidemill_core::Error>(())
     })?;
     assert!(stage.tally.count() == 1 || is_faulty(bench));
+    Ok(())
+}
+
+fn no_tasks(bench: &Bench) -> Outcome {
+    let stage = Stage::new(bench, speculative)?;
+    let nothing = stage.ctx.empty_rdd::<i32>();
+    assert_eq!((nothing.num_partitions()?, nothing.count()?), (0, 0));
+    Ok(())
+}
+
+fn asked_twice(bench: &Bench) -> Outcome {
+    let stage = Stage::new(bench, speculative)?;
+    let numbers = stage.ctx.parallelize_into(0..4_i64, 4)?;
+    let sum = |records: Box<dyn Iterator<Item = i64>>| records.sum::<i64>();
+    let sums = stage.ctx.run_job(&numbers, Plain(sum), &[3, 1, 3])?;
+    assert_eq!(sums, [3, 1, 3]);
     Ok(())
 }
 

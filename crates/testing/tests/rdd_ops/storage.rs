@@ -23,6 +23,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("shuffles_over_their_memory_give_the_same", spilled),
         // C-206
         case("a_cached_rdd_hides_the_stages_above_it", hidden_stages),
+        case("a_cached_rdd_needs_no_map_outputs", no_maps_needed),
         // C-205
         case("a_second_action_skips_the_map_stage", skipped_maps),
         // C-228
@@ -68,6 +69,23 @@ fn partly_cached(bench: &Bench) -> Outcome {
     assert_eq!(kept, [true, false, false, false]);
     assert_eq!(rdd.collect()?, (1..13).collect::<Vec<_>>());
     assert!((0..4).all(|split| is_kept(&ctx, rdd.id(), split)));
+    Ok(())
+}
+
+fn no_maps_needed(bench: &Bench) -> Outcome {
+    let (ctx, recorder) = bench.recorded();
+    let pairs = ctx.parallelize_into((0..20).map(|x| (x % 3, x)), 4)?;
+    let sums = pairs.reduce_by_key(|a, b| a + b).cache();
+    let expected = sorted(sums.collect()?);
+    sums.clean_shuffle_dependencies();
+    recorder.take_jobs();
+    assert_eq!(sorted(sums.collect()?), expected);
+    assert_eq!(recorder.take_jobs()[0].num_tasks(), 4);
+    // What was kept is gone after all: the map tasks run again.
+    let (rdd, split) = (sums.id(), 2);
+    ctx.blocks()
+        .remove(&mut std::iter::once(BlockId::Rdd { rdd, split }));
+    assert_eq!(sorted(sums.collect()?), expected);
     Ok(())
 }
 
