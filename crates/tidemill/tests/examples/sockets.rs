@@ -24,12 +24,14 @@ fn network_wordcount_counts_what_is_typed_into_text_server() {
     program.until(|printed| sums(printed) == counts([("the", 1), ("tide", 1)]));
     server.say("the mill\n");
     let expected = counts([("mill", 1), ("the", 2), ("tide", 1)]);
+    program.until(|printed| sums(printed) == expected);
+    // The server ends with its input, while its client is still there.
+    let told = server.end();
+    assert!(told[1].ends_with(" is connected"), "{told:?}");
     let printed = program.stop_when(|printed| sums(printed) == expected);
 
     assert_eq!(sums(&printed), expected);
     assert_eq!(saved(folder.path()), expected);
-    let told = server.end();
-    assert!(told[1].ends_with(" is connected"), "{told:?}");
 }
 
 #[test]
