@@ -1,7 +1,7 @@
 //! Feeds the lines of standard input to whoever connects: `text_server PORT`, then type.
 //!
 //! Stands in for `nc -lk PORT`. One client at a time; when it leaves, the next one gets what
-//! comes from then on. Ends when standard input does.
+//! comes from then on. Ends when standard input has ended and a client has got all of it.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};

@@ -12,7 +12,7 @@ fn file_wordcount_counts_a_file_that_appears_and_keeps_the_counts() {
     let (inbox, outbox) = (path("in"), path("out"));
     fs::create_dir(&inbox).unwrap();
 
-    let mut program = Program::start("file_wordcount", &[&inbox, &outbox, "--batch-ms", "50"]);
+    let mut program = Program::stream("file_wordcount", &[&inbox, &outbox]);
     // Files from before the start are not read: this one comes after the first batch.
     program.until(|printed| printed.iter().any(|line| line.starts_with("Time: ")));
     fs::write(path("new"), "the tide\nthe mill\n").unwrap();

@@ -75,6 +75,13 @@ impl Program {
         }
     }
 
+    /// A stream that goes on until what it has printed is enough; never for more than half a
+    /// minute, so that a wrong result ends the test too.
+    pub(crate) fn stream(example: &str, arguments: &[&str]) -> Self {
+        let bounded = ["--batch-ms", "50", "--max-batches", "600"];
+        Self::start(example, &[arguments, &bounded].concat())
+    }
+
     /// One more line; `None` when the program has closed both its outputs.
     fn next(&mut self) -> Option<()> {
         match self.lines.recv_timeout(PATIENCE) {
@@ -95,7 +102,7 @@ impl Program {
             let more = self.next();
             assert!(
                 more.is_some(),
-                "{} ended early:\n{}",
+                "{} ended without what was expected:\n{}",
                 self.name,
                 self.text()
             );

@@ -18,24 +18,26 @@ fn network_wordcount_counts_what_is_typed_into_text_server() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().display().to_string();
-    let arguments = ["127.0.0.1", port, "--batch-ms", "50", "--save", &path];
-    let mut program = Program::start("network_wordcount", &arguments);
+    let arguments = ["127.0.0.1", port, "--save", &path];
+    let mut program = Program::stream("network_wordcount", &arguments);
     server.say("the tide\n");
     program.until(|printed| sums(printed) == counts([("the", 1), ("tide", 1)]));
     server.say("the mill\n");
     let expected = counts([("mill", 1), ("the", 2), ("tide", 1)]);
+    program.until(|printed| sums(printed) == expected);
+    // The server ends with its input, while its client is still there.
+    let told = server.end();
+    assert!(told[1].ends_with(" is connected"), "{told:?}");
     let printed = program.stop_when(|printed| sums(printed) == expected);
 
     assert_eq!(sums(&printed), expected);
     assert_eq!(saved(folder.path()), expected);
-    let told = server.end();
-    assert!(told[1].ends_with(" is connected"), "{told:?}");
 }
 
 #[test]
 fn custom_receiver_counts_what_a_server_says() {
     let port = say(TIDE);
-    let program = Program::start("custom_receiver", &["localhost", &port, "--batch-ms", "50"]);
+    let program = Program::stream("custom_receiver", &["localhost", &port]);
     let words = [
         ("fills", 1),
         ("mill", 1),
@@ -52,8 +54,8 @@ fn custom_receiver_counts_what_a_server_says() {
 #[test]
 fn stateful_network_wordcount_goes_on_from_its_initial_state() {
     let port = say("hello tide\nhello mill\n");
-    let arguments = ["localhost", &port, "--batch-ms", "50"];
-    let program = Program::start("stateful_network_wordcount", &arguments);
+    let arguments = ["localhost", &port];
+    let program = Program::stream("stateful_network_wordcount", &arguments);
     let last = |printed: &[String]| {
         let records = batches(printed).concat();
         let pairs = records.iter().map(|record| pair(record));
@@ -67,8 +69,8 @@ fn stateful_network_wordcount_goes_on_from_its_initial_state() {
 #[test]
 fn windowed_top_words_prints_the_five_most_frequent_in_order() {
     let port = say("a b c d e f\na b c d e\na b c d\na b c\na b\na\n");
-    let arguments = ["localhost", &port, "--batch-ms", "100"];
-    let program = Program::start("windowed_top_words", &arguments);
+    let arguments = ["localhost", &port];
+    let program = Program::stream("windowed_top_words", &arguments);
     let expected = ["(a,6)", "(b,5)", "(c,4)", "(d,3)", "(e,2)"];
     let has_all = |printed: &[String]| batches(printed).iter().any(|top| top == &expected);
     let printed = program.stop_when(has_all);
@@ -88,9 +90,9 @@ fn recoverable_network_wordcount_leaves_words_out_and_appends_counts() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("counts.txt");
     fs::write(&file, "from an earlier run\n").unwrap();
-    let arguments = ["localhost", &port, "--batch-ms", "50", "--output"];
+    let arguments = ["localhost", &port, "--output"];
     let path = file.display().to_string();
-    let program = Program::start(
+    let program = Program::stream(
         "recoverable_network_wordcount",
         &[&arguments[..], &[&path]].concat(),
     );
@@ -117,7 +119,7 @@ fn recoverable_network_wordcount_leaves_words_out_and_appends_counts() {
 #[test]
 fn static_join_scores_the_words_of_its_list_alone() {
     let port = say("good rain good mill\nsad storm\n");
-    let program = Program::start("static_join", &["localhost", &port, "--batch-ms", "50"]);
+    let program = Program::stream("static_join", &["localhost", &port]);
     let expected = counts([("good", 6), ("rain", -1), ("sad", -4), ("storm", -2)]);
     let printed = program.stop_when(|printed| sums(printed) == expected);
     assert_eq!(sums(&printed), expected);
@@ -130,8 +132,8 @@ fn static_join_scores_the_words_of_its_list_alone() {
 #[test]
 fn sessions_are_printed_when_their_users_have_gone() {
     let port = say("alice /\nbob /\nalice /tides\nno-page\nalice /basket\nbob /mills\n");
-    let arguments = ["localhost", &port, "--batch-ms", "50", "--gap-ms", "400"];
-    let program = Program::start("sessions", &arguments);
+    let arguments = ["localhost", &port, "--gap-ms", "400"];
+    let program = Program::stream("sessions", &arguments);
     let ended = |printed: &[String]| {
         let sessions = printed.iter().filter(|line| line.contains(" pages in "));
         let mut sessions: Vec<String> = sessions.cloned().collect();
