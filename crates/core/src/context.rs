@@ -31,7 +31,7 @@ use crate::status::StatusTracker;
 use crate::storage::{BlockStore, MemoryStore, StorageLimits};
 use crate::task::{CancelToken, is_in_task};
 
-/// How often a job may find that map outputs are lost.
+/// How often a job may find that map outputs of one shuffle are lost.
 const MAX_LOSSES: u32 = 4;
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
@@ -468,7 +468,8 @@ impl Context {
         results: &mut HashMap<usize, R>,
         begun: &dyn Fn(&CancelToken),
     ) -> Result<()> {
-        let mut losses = 0;
+        // Each shuffle by itself: a lineage of many may lose all of them at once.
+        let mut losses: HashMap<u64, u32> = HashMap::new();
         loop {
             let left = splits.iter().filter(|split| !results.contains_key(*split));
             let left = left.copied().collect();
@@ -489,9 +490,10 @@ impl Context {
             let Some((shuffle, map)) = lost_outputs(&error) else {
                 return Err(error);
             };
-            losses += 1;
-            if losses == MAX_LOSSES {
-                return Err(error.with("lost_times", losses).with("job", operator));
+            let times = losses.entry(shuffle).or_default();
+            *times += 1;
+            if *times == MAX_LOSSES {
+                return Err(error.with("lost_times", *times).with("job", operator));
             }
             tracing::warn!(error = %error.report(), "map output is made again");
             self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;

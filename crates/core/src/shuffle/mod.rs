@@ -497,6 +497,31 @@ mod tests {
         assert_eq!(blocks.num_lost.load(Ordering::Relaxed), 4 * 2);
     }
 
+    #[test]
+    fn a_job_survives_the_loss_of_more_shuffles_than_it_may_lose_one() {
+        let blocks: Arc<dyn BlockStore> = Arc::new(MemoryStore::new(1 << 20));
+        let backend = ThreadBackend::local("local[1]", 1, Arc::clone(&blocks)).unwrap();
+        let ctx = Context::builder().backend(Arc::new(backend)).build();
+        let mut pairs = ctx.unwrap().parallelize_into([(1, 1), (2, 2)], 2).unwrap();
+        let num_shuffles = 6;
+        for _ in 0..num_shuffles {
+            pairs = pairs.map(|(k, v)| (k + 1, v)).reduce_by_key(|a, b| a + b);
+        }
+        let mut expected = pairs.collect().unwrap();
+        let of_shuffle = |shuffle| {
+            (0..4).map(move |at| BlockId::Shuffle {
+                shuffle,
+                map: at / 2,
+                reduce: at % 2,
+            })
+        };
+        blocks.remove(&mut (0..num_shuffles).flat_map(of_shuffle));
+        let mut found = pairs.collect().unwrap();
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+    }
+
     // C-230
     #[test]
     fn a_map_output_with_a_damaged_file_is_made_again() {

@@ -10,13 +10,13 @@ use tidemill_streaming::{DStream, PairDStream, StateSpec, Time};
 use tidemill_testing::{Footprint, Soak};
 
 use crate::state_runs::{Dice, map, random_batches, update};
-use crate::support::{BATCH, Bench, Case, Live, Outcome, alone, case, local_case, sorted};
+use crate::support::{BATCH, Bench, Case, Live, Outcome, alone, driver_case, local_case, sorted};
 use crate::windows::{batches, next_rdd};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
         local_case(LONG_RUN, long_run),
-        case(
+        driver_case(
             "a_batch_of_a_whole_program_computed_again_is_the_same",
             again,
         ),

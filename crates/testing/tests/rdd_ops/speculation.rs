@@ -22,6 +22,8 @@ pub(crate) fn cases() -> Vec<Case> {
         case("the_faster_of_two_attempts_counts", twins),
         // C-216
         case("the_twin_of_a_map_task_fills_its_buckets", map_twins),
+        // C-058
+        case("an_accumulator_counts_one_of_two_attempts", counted_once),
         case("a_stage_of_one_task_has_no_twin", single),
         case(
             "a_job_of_no_tasks_ends_though_attempts_are_watched",
@@ -185,6 +187,23 @@ fn map_twins(bench: &Bench) -> Outcome {
     assert_eq!(sorted(result), [(0, 2), (1, 4)]);
     // Read again, also after the loser has ended.
     assert_eq!(sorted(sums.collect()?), [(0, 2), (1, 4)]);
+    Ok(())
+}
+
+fn counted_once(bench: &Bench) -> Outcome {
+    if is_faulty(bench) {
+        return Ok(());
+    }
+    let stage = Stage::new(bench, speculative)?;
+    let sum = stage.ctx.long_accumulator("sum");
+    let numbers = stage.numbers(1).with(sum.clone());
+    with_twin(&stage, || {
+        numbers.for_each(|sum, x| sum.add(i64::from(x) + 1))
+    })?;
+    assert_eq!(stage.tally.count(), 2);
+    // Once more, on slots of which the loser has one until it has ended.
+    numbers.for_each(|sum, x| sum.add(i64::from(x) + 1))?;
+    assert_eq!((sum.value()?.sum, sum.value()?.count), (20, 8));
     Ok(())
 }
 
