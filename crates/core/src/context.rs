@@ -473,6 +473,7 @@ impl Context {
         loop {
             let left = splits.iter().filter(|split| !results.contains_key(*split));
             let left = left.copied().collect();
+            let planned_at = self.inner.shuffles.num_marks();
             let stages = plan(
                 Arc::clone(root),
                 left,
@@ -487,7 +488,7 @@ impl Context {
             let Err(error) = result else {
                 return Ok(());
             };
-            let Some((shuffle, map)) = lost_outputs(&error) else {
+            let Some(lost) = lost_outputs(&error) else {
                 return Err(error);
             };
             let times = losses.entry(shuffle).or_default();
@@ -496,7 +497,8 @@ impl Context {
                 return Err(error.with("lost_times", *times).with("job", operator));
             }
             tracing::warn!(error = %error.report(), "map output is made again");
-            self.inner.shuffles.lose(shuffle, map, &**self.blocks())?;
+            let shuffles = &self.inner.shuffles;
+            shuffles.lose(lost, planned_at, &**self.blocks())?;
         }
     }
 

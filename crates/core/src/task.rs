@@ -53,7 +53,10 @@ impl CancelToken {
         if self.is_cancelled() {
             child.0.is_set.store(true, Ordering::Release);
         } else {
-            children.retain(|other| other.strong_count() > 0);
+            // Only before the list would grow: a job may have very many attempts.
+            if children.len() == children.capacity() {
+                children.retain(|other| other.strong_count() > 0);
+            }
             children.push(Arc::downgrade(&child.0));
         }
         drop(children);

@@ -12,7 +12,21 @@ use crate::storage::{BlockId, BlockStore};
 /// task knows what to expect.
 #[derive(Debug, Default)]
 pub struct ShuffleTracker {
-    done: Mutex<HashMap<u64, HashMap<usize, Filled>>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    done: HashMap<u64, HashMap<usize, Output>>,
+    num_marks: u64,
+}
+
+/// One map output that exists.
+#[derive(Clone, Debug)]
+struct Output {
+    filled: Filled,
+    /// How many there were before it, of all shuffles.
+    mark: u64,
 }
 
 /// The buckets of one map task that hold records: one bit for each reduce partition.
@@ -42,19 +56,37 @@ impl Filled {
 
 impl ShuffleTracker {
     pub(super) fn mark(&self, shuffle: u64, map: usize, filled: Filled) {
-        let mut done = self.done.lock();
-        done.entry(shuffle).or_default().insert(map, filled);
+        let state = &mut *self.state.lock();
+        let mark = state.num_marks;
+        state.num_marks += 1;
+        let outputs = state.done.entry(shuffle).or_default();
+        outputs.insert(map, Output { filled, mark });
     }
 
     pub(super) fn forget(&self, shuffle: u64) {
-        self.done.lock().remove(&shuffle);
+        self.state.lock().done.remove(&shuffle);
     }
 
-    /// Takes note that the output of `map` is gone, and whatever else of the shuffle is missing.
-    pub(crate) fn lose(&self, shuffle: u64, map: usize, blocks: &dyn BlockStore) -> Result<()> {
-        let outputs = self.done.lock().get(&shuffle).cloned();
-        let mut lost = vec![map];
-        for (map, filled) in outputs.unwrap_or_default() {
+    /// How many outputs were marked so far.
+    pub(crate) fn num_marks(&self) -> u64 {
+        self.state.lock().num_marks
+    }
+
+    /// Takes note of what a job has found that was planned after `planned_at` marks: that the
+    /// output of `map` is gone, and whatever else of the shuffle is missing. An output that another
+    /// job has made again since is not forgotten: the two would undo each other's work.
+    pub(crate) fn lose(
+        &self,
+        (shuffle, map): (u64, usize),
+        planned_at: u64,
+        blocks: &dyn BlockStore,
+    ) -> Result<()> {
+        let outputs = self.state.lock().done.get(&shuffle).cloned();
+        let outputs = outputs.unwrap_or_default();
+        let is_old = |output: &Output| output.mark < planned_at;
+        let mut lost = Vec::new();
+        lost.extend(outputs.get(&map).is_some_and(is_old).then_some(map));
+        for (map, Output { filled, .. }) in outputs {
             for reduce in filled.iter() {
                 let id = BlockId::Shuffle {
                     shuffle,
@@ -67,15 +99,15 @@ impl ShuffleTracker {
                 }
             }
         }
-        if let Some(outputs) = self.done.lock().get_mut(&shuffle) {
+        if let Some(outputs) = self.state.lock().done.get_mut(&shuffle) {
             outputs.retain(|map, _| !lost.contains(map));
         }
         Ok(())
     }
 
     pub(crate) fn missing(&self, shuffle: u64, num_maps: usize) -> Vec<usize> {
-        let done = self.done.lock();
-        let done = done.get(&shuffle);
+        let state = self.state.lock();
+        let done = state.done.get(&shuffle);
         (0..num_maps)
             .filter(|map| !done.is_some_and(|done| done.contains_key(map)))
             .collect()
@@ -88,13 +120,13 @@ impl ShuffleTracker {
         num_maps: usize,
         reduce: usize,
     ) -> Result<Vec<usize>> {
-        let done = self.done.lock();
-        let outputs = done.get(&shuffle);
+        let state = self.state.lock();
+        let outputs = state.done.get(&shuffle);
         let mut sources = Vec::with_capacity(num_maps);
         for map in 0..num_maps {
-            let filled = outputs.and_then(|outputs| outputs.get(&map));
-            let filled = filled.ok_or_else(|| lost_output(shuffle, map, reduce))?;
-            if filled.contains(reduce) {
+            let output = outputs.and_then(|outputs| outputs.get(&map));
+            let output = output.ok_or_else(|| lost_output(shuffle, map, reduce))?;
+            if output.filled.contains(reduce) {
                 sources.push(map);
             }
         }
@@ -162,7 +194,18 @@ mod tests {
                 blocks.put(id, Block::of(vec![1_u8])).unwrap();
             }
         }
-        tracker.lose(0, 1, &blocks).unwrap();
+        // Two jobs miss the same output; the first has it made again before the second says so.
+        let planned_at = tracker.num_marks();
+        for _ in 0..2 {
+            tracker.lose((0, 1), planned_at, &blocks).unwrap();
+            assert_eq!(tracker.missing(0, 4), [0, 1, 2]);
+        }
+        let mut filled = Filled::none_of(1);
+        filled.add(0);
+        tracker.mark(0, 1, filled);
+        tracker.lose((0, 1), planned_at, &blocks).unwrap();
+        assert_eq!(tracker.missing(0, 4), [0, 2]);
+        tracker.lose((0, 1), tracker.num_marks(), &blocks).unwrap();
         assert_eq!(tracker.missing(0, 4), [0, 1, 2]);
     }
 }

@@ -348,14 +348,14 @@ impl BlockStore for MemoryStore {
         };
         match file.read() {
             Ok(block) => Ok(Some(block)),
-            // Not there now, but not lost: the file stays.
-            Err(error) if error.kind() == ErrorKind::Unavailable => match id {
-                BlockId::Rdd { .. } | BlockId::Shuffle { .. } => {
-                    tracing::warn!(block = %id, error = %error.report(), "block is made again");
-                    Ok(None)
-                }
-                _ => Err(error.with("block", id)),
-            },
+            // Not there now, but not lost: what cannot be made again stays.
+            Err(error) if id.is_evictable() && error.kind() == ErrorKind::Unavailable => {
+                tracing::warn!(block = %id, error = %error.report(), "block is made again");
+                Ok(None)
+            }
+            Err(error) if id.is_precious() && error.kind() == ErrorKind::Unavailable => {
+                Err(error.with("block", id))
+            }
             Err(error) => {
                 tracing::warn!(block = %id, error = %error.report(), "block is lost");
                 let mut state = self.state.lock();

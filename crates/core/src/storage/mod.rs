@@ -60,6 +60,11 @@ impl BlockId {
     pub fn is_evictable(&self) -> bool {
         matches!(self, Self::Rdd { .. })
     }
+
+    /// Whether nobody can make the block again.
+    fn is_precious(&self) -> bool {
+        matches!(self, Self::Input { .. } | Self::Broadcast { .. })
+    }
 }
 
 impl fmt::Display for BlockId {

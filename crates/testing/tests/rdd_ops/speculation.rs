@@ -7,8 +7,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tidemill_core::function::Plain;
 use tidemill_core::{
-    Context, ErrorKind, JobEvent, ManualClock, Master, PairRdd, Rdd, Speculation, TaskId,
-    TaskOutcome,
+    Context, ErrorKind, JobEvent, ManualClock, Master, OrderedRdd, PairRdd, Rdd, Speculation,
+    StorageLevel, TaskId, TaskOutcome,
 };
 
 use crate::gate::{Gate, pass};
@@ -24,6 +24,7 @@ pub(crate) fn cases() -> Vec<Case> {
         case("the_twin_of_a_map_task_fills_its_buckets", map_twins),
         // C-058
         case("an_accumulator_counts_one_of_two_attempts", counted_once),
+        case("eager_twins_change_nothing", eager),
         case("a_stage_of_one_task_has_no_twin", single),
         case(
             "a_job_of_no_tasks_ends_though_attempts_are_watched",
@@ -171,6 +172,50 @@ fn twins(bench: &Bench) -> Outcome {
     let info = stage.ctx.status().job(0).unwrap().stages.remove(0);
     assert_eq!((info.num_completed_tasks, info.num_failed_tasks), (4, 0));
     assert_eq!(info.num_active_tasks, 0);
+    Ok(())
+}
+
+/// Time passes, and each task is slow at once.
+fn eager(bench: &Bench) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let eager = Speculation {
+        quantile: 0.0,
+        multiplier: 0.0,
+        min_task_runtime: Duration::ZERO,
+        interval: Duration::from_millis(1),
+    };
+    let master: Master = "local[3,4]".parse()?;
+    let backend = bench.backend().backend_with(3, 4_000)?;
+    let builder = Context::builder().backend(backend).master(master);
+    let ctx = builder.speculation(eager).build()?;
+    ctx.set_checkpoint_dir(folder.path())?;
+    for round in 0..2 {
+        let slow = |x: u64| (0..2_000).fold(x, |x, step| std::hint::black_box(x ^ step ^ step));
+        let numbers = ctx.parallelize_into(0..300_u64, 6)?.map(slow);
+        let sums = numbers
+            .map(|x| (x % 17, x))
+            .reduce_by_key(|a, b| a + b)
+            .persist(StorageLevel::MemoryAndDisk);
+        let expected: Vec<(u64, u64)> = (0..17)
+            .map(|key| (key, (0..300).filter(|x| x % 17 == key).sum()))
+            .collect();
+        if round % 2 == 1 {
+            sums.checkpoint()?;
+        }
+        let seen = ctx.long_accumulator("seen");
+        numbers.with(seen.clone()).for_each(|seen, _| seen.add(1))?;
+        assert_eq!(seen.value()?.count, 300);
+        for _ in 0..2 {
+            assert_eq!(sorted(sums.collect()?), expected);
+            let grouped = sums.map(|(key, sum)| (sum % 5, key)).group_by_key();
+            let keys = grouped.flat_map(|(_, keys)| keys);
+            assert_eq!(sorted(keys.collect()?), (0..17).collect::<Vec<u64>>());
+        }
+        let path = folder.path().join(format!("out-{round}"));
+        let path = path.display().to_string();
+        sums.sort_by_key(true)?.save_as_object_file(&path)?;
+        assert_eq!(ctx.object_file::<(u64, u64)>(&path).collect()?, expected);
+    }
     Ok(())
 }
 
