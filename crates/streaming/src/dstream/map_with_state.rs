@@ -95,8 +95,10 @@ struct MapWithStateNode<K: 'static, V: 'static, S: 'static, M: MapState<K, V, S>
     timeout: Option<Duration>,
     state: Arc<KeyedOperator<K, S>>,
     step: Arc<MapWithState<M>>,
-    /// What was made of batches that are remembered. Held while one is made: each is made once.
+    /// What was made of batches that are remembered.
     made: Mutex<BTreeMap<Time, Rdd<M::Output>>>,
+    /// Held while a batch is asked for its input: each is asked once. Code of the user runs then.
+    asking: Mutex<()>,
 }
 
 impl<K: Key, V: Data, S: Data, M: MapState<K, V, S>> MapWithStateNode<K, V, S, M> {
@@ -122,19 +124,19 @@ impl<K: Key, V: Data, S: Data, M: MapState<K, V, S>> StreamNode<M::Output>
         time: Time,
         batch: &Batch,
     ) -> Result<Option<Rdd<M::Output>>> {
-        let mut made = self.made.lock();
+        let _one = self.asking.lock();
         let ledger = self.state.ledger();
         if ledger.has_asked(time) {
-            return Ok(made.get(&time).cloned());
+            return Ok(self.made.lock().get(&time).cloned());
         }
         for missed in ledger.missed(time, self.parent.slide_duration()) {
             match self.register(operator, missed, batch) {
-                Ok(rdd) => drop(made.insert(missed, rdd)),
+                Ok(rdd) => drop(self.made.lock().insert(missed, rdd)),
                 Err(error) => ledger.miss(operator, missed, error)?,
             }
         }
         let rdd = self.register(operator, time, batch)?;
-        made.insert(time, rdd.clone());
+        self.made.lock().insert(time, rdd.clone());
         Ok(Some(rdd))
     }
 
@@ -179,8 +181,8 @@ impl<K: Key, S: Data, U: Data> StreamNode<(K, S)> for StateSnapshots<K, S, U> {
         time: Time,
         batch: &Batch,
     ) -> Result<Option<Rdd<(K, S)>>> {
-        self.mapped.stream().rdd_of(batch, time)?;
-        Ok(Some(self.state.snapshot(operator, time)))
+        let mapped = self.mapped.stream().rdd_of(batch, time)?;
+        Ok(mapped.map(|_| self.state.snapshot(operator, time)))
     }
 
     fn parents(&self) -> Vec<Arc<dyn AnyStream>> {
@@ -314,6 +316,7 @@ impl<K: Key, V: Data> DStream<(K, V)> {
             state: Arc::clone(&state),
             step: Arc::new(MapWithState { function, timeout }),
             made: Mutex::default(),
+            asking: Mutex::default(),
         };
         let mapped = self.child(operator, node);
         MapWithStateDStream { mapped, state }

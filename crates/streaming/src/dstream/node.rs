@@ -125,7 +125,8 @@ pub(crate) struct Stream<T: 'static> {
     zero: OnceLock<Time>,
     /// Up to where batches are forgotten, in milliseconds.
     forgotten: AtomicI64,
-    remembered: Mutex<BTreeMap<Time, Rdd<T>>>,
+    /// Also of batches without an RDD: whoever asks again is told the same.
+    remembered: Mutex<BTreeMap<Time, Option<Rdd<T>>>>,
     node: Box<dyn StreamNode<T>>,
 }
 
@@ -205,7 +206,7 @@ impl<T: Data> Stream<T> {
             return Ok(None);
         }
         if let Some(rdd) = self.remembered.lock().get(&time) {
-            return Ok(Some(rdd.clone()));
+            return Ok(rdd.clone());
         }
         self.refuse_forgotten_input(time)?;
         let operator = self.operator();
@@ -215,15 +216,12 @@ impl<T: Data> Stream<T> {
             // What an input says of another batch is not this one's.
             self.node.compute(&operator, time, &Batch::new(time))?
         };
-        let Some(rdd) = rdd else { return Ok(None) };
         let level = self.keep.lock().level;
-        if level != StorageLevel::None {
+        if let Some(rdd) = rdd.as_ref().filter(|_| level != StorageLevel::None) {
             let _ = rdd.persist(level);
         }
         // Of two threads that ask at a time, both get the first one's.
-        Ok(Some(
-            self.remembered.lock().entry(time).or_insert(rdd).clone(),
-        ))
+        Ok(self.remembered.lock().entry(time).or_insert(rdd).clone())
     }
 
     /// An input cannot be asked again: it would give the records of a later batch, or none.
@@ -330,7 +328,7 @@ impl<T: Data> AnyStream for Stream<T> {
         self.forgotten.fetch_max(time.as_ms(), Ordering::AcqRel);
         self.node.forget(time, unpersist);
         let forgotten = take_until(&mut self.remembered.lock(), time);
-        for rdd in forgotten.values() {
+        for rdd in forgotten.values().flatten() {
             if unpersist {
                 rdd.unpersist();
             } else {

@@ -1,6 +1,6 @@
 //! The driver's loop.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
@@ -58,6 +58,8 @@ pub(crate) struct Driver {
     generator: Option<Sender<Time>>,
     jobs: Option<Sender<QueuedJob>>,
     batches: BTreeMap<Time, RunningBatch>,
+    /// Batches that are done while a state has not applied them: they count against receivers.
+    held: BTreeSet<Time>,
     phase: Phase,
     /// Tells the job threads to leave what waits.
     abandon: CancelToken,
@@ -141,6 +143,7 @@ impl Driver {
             generator: Some(generator),
             jobs: Some(jobs),
             batches: BTreeMap::new(),
+            held: BTreeSet::new(),
             phase: Phase::Running,
             abandon,
             group,
@@ -310,17 +313,25 @@ impl Driver {
         }
     }
 
-    /// A batch is done: receivers may go on, and what nobody needs any more is forgotten. A batch
-    /// that is still running keeps what it needs, whatever was done after it.
-    fn release(&self, time: Time) {
-        for input in &self.graph.inputs {
-            input.complete(time);
+    /// A batch is done: receivers may go on once it is applied to all states, and what nobody needs
+    /// any more is forgotten. A batch that is still running keeps what it needs, whatever was done
+    /// after it.
+    fn release(&mut self, time: Time) {
+        self.held.insert(time);
+        let applied = self.graph.states.hold(self.last_time);
+        while let Some(done) = self.held.first().copied().filter(|time| *time <= applied) {
+            self.held.remove(&done);
+            for input in &self.graph.inputs {
+                input.complete(done);
+            }
         }
         let oldest = self
             .batches
             .keys()
             .next()
             .map_or(time, |running| time.min(*running - self.period));
+        // Not beyond what was counted above: a batch that is forgotten frees no room any more.
+        let oldest = oldest.min(applied);
         self.graph.clear(oldest, self.env.settings.unpersist);
     }
 

@@ -58,10 +58,10 @@ fn generate_one(graph: &Graph, time: Time, scope: &JobScope) -> Generated {
 fn generate_jobs(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
     let (states, time) = (&graph.states, batch.time);
     // Also those that no output needs now: a window that comes later reads back to this batch, and
-    // its records are this batch's.
-    for source in graph.sources() {
-        source.touch(batch)?;
-    }
+    // its records are this batch's. One that fails leaves the others theirs.
+    graph.sources().fold(Ok(()), |touched, source| {
+        touched.and(catch(|| source.touch(batch)))
+    })?;
     let mut jobs = Vec::new();
     for (output, id) in graph.outputs.iter().zip(0..) {
         if let Some(job) = output.generate(batch)? {

@@ -95,8 +95,9 @@ impl<K: Key, S: Data> SnapshotOperator<K, S> {
         self.ledger.register(time, Some(Arc::new(apply)));
     }
 
-    /// Before the first batch. Of equal keys the first counts.
-    fn fill(&self, operator: &Operator) -> Result<()> {
+    /// Before the first batch that is applied, which begins with the version `from`: batches before
+    /// it may have been left out. Of equal keys the first counts.
+    fn fill(&self, operator: &Operator, from_ms: i64) -> Result<()> {
         let initial = match &*self.beginning.lock() {
             Beginning::Given(initial) => initial.clone(),
             Beginning::Empty | Beginning::Filled => return Ok(()),
@@ -104,7 +105,7 @@ impl<K: Key, S: Data> SnapshotOperator<K, S> {
         let mut seen = HashSet::new();
         let pairs = initial.partitions_as(operator)?.into_iter().flatten();
         let pairs = pairs.filter(|(key, _)| seen.insert(key.clone())).collect();
-        self.state.commit(BEGINNING.as_ms(), vec![pairs])?;
+        self.state.commit(from_ms, vec![pairs])?;
         *self.beginning.lock() = Beginning::Filled;
         Ok(())
     }
@@ -120,7 +121,7 @@ struct ApplyUpdate<K: 'static, S: 'static> {
 
 impl<K: Key, S: Data> Apply for ApplyUpdate<K, S> {
     fn apply(&self) -> Result<()> {
-        self.to.fill(&self.operator)?;
+        self.to.fill(&self.operator, self.span.0)?;
         let pairs = self.updated.partitions_as(&self.operator)?;
         self.to.state.commit(self.span.1, pairs)
     }

@@ -1,11 +1,14 @@
 //! Inputs without a receiver.
 
+use std::collections::VecDeque;
+
+use parking_lot::Mutex;
 use tidemill_core::{Context, Rdd};
 use tidemill_streaming::{
-    BoxError, InputSource, OffsetSource, QueueMode, RddQueue, SeededSource, Time,
+    BoxError, InputSource, OffsetSource, QueueMode, RddQueue, SeededSource, Time, Window,
 };
 
-use crate::support::{Bench, Case, Outcome, case, collect, driver_case, local_case, take};
+use crate::support::{BATCH, Bench, Case, Outcome, case, collect, driver_case, local_case, take};
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
@@ -16,6 +19,8 @@ pub(crate) fn cases() -> Vec<Case> {
         // S-066
         driver_case("an_empty_queue_gives_its_default_or_nothing", defaults),
         driver_case("a_source_of_ones_own_is_asked_each_batch", own_source),
+        local_case("a_source_is_asked_once_for_a_batch_without_an_rdd", asked_once),
+        local_case("an_input_that_fails_leaves_the_others_their_batch", neighbour),
         case("offset_ranges_are_read_by_tasks", offsets),
         driver_case("offset_ranges_read_again_are_the_same", replayed),
         local_case("a_failing_offset_source_loses_no_records", failing_offsets),
@@ -95,6 +100,69 @@ fn own_source(bench: &Bench) -> Outcome {
         live.advance();
         assert_eq!(live.tick().time.as_ms(), expected);
         assert_eq!(take(&rows), [expected + 1]);
+    }
+    Ok(())
+}
+
+/// Takes the next of these for whatever batch asks.
+struct Taking(Context, Mutex<VecDeque<Option<i64>>>);
+
+impl InputSource for Taking {
+    type Item = i64;
+
+    fn compute(&self, _: Time) -> Result<Option<Rdd<i64>>, BoxError> {
+        let next = self.1.lock().pop_front().flatten();
+        Ok(next.map(|record| self.0.parallelize([record])))
+    }
+}
+
+/// Whatever reads the batch, and however often.
+fn asked_once(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let batches = [None, Some(2), None, Some(4), None];
+    let source = Taking(program.ctx.clone(), Mutex::new(batches.into()));
+    let stream = program.ssc.input_stream(source);
+    let rows = collect(&stream);
+    let same = collect(&stream);
+    let windows = collect(&stream.window(Window::of(3 * BATCH)));
+    let live = program.start();
+    for _ in 0..5 {
+        live.tick();
+    }
+    let seen: Vec<Vec<i64>> = rows.try_iter().collect();
+    assert_eq!(seen, [[2], [4]]);
+    assert_eq!(same.try_iter().collect::<Vec<_>>(), seen);
+    let windows: Vec<Vec<i64>> = windows.try_iter().collect();
+    assert_eq!(windows, [vec![], vec![2], vec![2], vec![2, 4], vec![4]]);
+    Ok(())
+}
+
+/// Panics for the second batch.
+struct Unlucky;
+
+impl InputSource for Unlucky {
+    type Item = i64;
+
+    fn compute(&self, time: Time) -> Result<Option<Rdd<i64>>, BoxError> {
+        assert_ne!(time.as_ms(), 2_000, "no luck");
+        Ok(None)
+    }
+}
+
+/// The records of the batch that failed are not those of a later one.
+fn neighbour(bench: &Bench) -> Outcome {
+    for is_first in [true, false] {
+        let program = bench.program();
+        let unlucky = || collect(&program.ssc.input_stream(Unlucky));
+        let _first = is_first.then(unlucky);
+        let numbers = program.queue(vec![vec![1], vec![2], vec![3]]);
+        let windows = collect(&numbers.window(Window::of(2 * BATCH)));
+        let _last = (!is_first).then(unlucky);
+        let live = program.start();
+        live.tick();
+        live.advance();
+        live.tick();
+        assert_eq!((take(&windows), take(&windows)), (vec![1], vec![2, 3]));
     }
     Ok(())
 }

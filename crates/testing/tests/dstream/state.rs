@@ -37,6 +37,7 @@ pub(crate) fn cases() -> Vec<Case> {
             "a_state_with_checkpoints_remembers_two_intervals",
             forgotten,
         ),
+        local_case("a_window_reads_back_to_before_a_state_began", before_it_began),
         local_case("a_transform_finds_the_state_advanced", transform),
         case("long_streams_of_states_have_short_lineages", long),
     ]
@@ -58,6 +59,26 @@ impl<T: tidemill_core::Data> InputSource for Sometimes<T> {
             None => Ok(None),
         }
     }
+}
+
+/// Batches without a state have no RDD, whoever asks for them and whenever.
+fn before_it_began(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let batches = vec![None, None, Some(vec![("a".to_owned(), 1)]), None];
+    let source = Sometimes {
+        ctx: program.ctx.clone(),
+        batches,
+    };
+    let pairs = program.ssc.input_stream(source);
+    let totals = pairs.update_state_by_key(|values, total: Option<i32>| {
+        Some(values.iter().sum::<i32>() + total.unwrap_or(0))
+    });
+    let windows = collect(&totals.count_by_window(tidemill_streaming::Window::of(3 * BATCH)));
+    let live = program.start();
+    let failed: Vec<usize> = (0..4).map(|_| live.tick().num_failed).collect();
+    assert_eq!(failed, [0; 4]);
+    assert_eq!(windows.try_iter().flatten().collect::<Vec<_>>(), [1, 2]);
+    Ok(())
 }
 
 fn letters() -> Vec<Vec<String>> {

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use tidemill_core::{Context, ErrorKind, Master};
 use tidemill_streaming::{DStream, FailedBatch, StateSpec, StreamSettings};
 
-use crate::feed::fed;
+use crate::feed::{Order, fed};
 use crate::operators::words;
 use crate::state::counts;
 use crate::support::{
@@ -23,6 +23,11 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_failed_batch_is_applied_first_by_the_next", applied_first),
         case("a_failed_batch_is_left_out_when_that_is_wanted", left_out),
         driver_case("a_batch_that_waits_keeps_its_blocks", pinned),
+        driver_case("a_batch_that_waits_takes_room_from_its_receiver", no_room),
+        local_case(
+            "what_a_state_begins_with_outlives_a_batch_that_is_left_out",
+            left_out_at_first,
+        ),
         local_case("an_input_that_could_not_be_made_is_asked_again", missed),
         local_case("an_input_that_cannot_be_made_is_left_out", missed_for_good),
         driver_case("states_keep_their_order_when_jobs_overlap", overlapping),
@@ -229,6 +234,73 @@ fn pinned(bench: &Bench) -> Outcome {
         number: 0,
     };
     assert!(!live.ctx.blocks().contains(id)?);
+    Ok(())
+}
+
+/// A receiver stops reading while what it stored before cannot be applied.
+fn no_room(bench: &Bench) -> Outcome {
+    let program = bench.program_with(StreamSettings {
+        max_block_bytes: 8,
+        max_waiting_bytes: 24,
+        ..StreamSettings::default()
+    });
+    let switch = Switch::on();
+    let (feed, receiver) = fed();
+    let numbers = program.ssc.receiver_stream(receiver);
+    let pairs = numbers.map(|n| ((), n)).with(switch.path());
+    let totals = pairs.update_state_by_key(StateSpec::new(), |switch, values, total| {
+        assert!(!is_on(switch), "not yet");
+        Some(values.iter().sum::<u64>() + total.unwrap_or(0))
+    });
+    let rows = collect(&totals);
+    let live = program.start();
+    feed.store([1, 2, 3]);
+    assert_eq!(live.tick().num_failed, 1);
+    feed.order(Order::Store(vec![4]));
+    for _ in 0..3 {
+        assert_eq!(live.tick().num_failed, 1);
+        assert_eq!(feed.answer(), None, "stored more than there is room for");
+    }
+    switch.off();
+    assert_eq!(live.tick().num_failed, 0);
+    assert!(feed.is_done());
+    live.tick();
+    assert_eq!((take(&rows), take(&rows)), (vec![((), 6)], vec![((), 10)]));
+    Ok(())
+}
+
+/// What it begins with could not be read for the first batch.
+fn left_out_at_first(bench: &Bench) -> Outcome {
+    let program = bench.program_with(StreamSettings {
+        failed_batch: FailedBatch::Skip,
+        ..StreamSettings::default()
+    });
+    let switch = Switch::on();
+    let path = switch.path();
+    let pairs = program.ctx.parallelize([("a".to_owned(), 40_i64)]);
+    let initial = pairs.map(move |pair| {
+        assert!(!is_on(&path), "not yet");
+        pair
+    });
+    let ones = program
+        .queue(words(&[&["b"], &["a"]]))
+        .map(|word| (word, 1_i64));
+    let spec = || StateSpec::new().initial_state(initial.clone());
+    let updated = ones.update_state_by_key_with(spec(), |ones, total: Option<i64>| {
+        Some(ones.len() as i64 + total.unwrap_or(0))
+    });
+    let mapped = ones.map_with_state(spec(), |_, one, state| {
+        let total = state.get().copied().unwrap_or(0) + one.unwrap_or(0);
+        state.update(total);
+    });
+    let (updated, mapped) = (collect(&updated), collect(&mapped.state_snapshots()));
+    let live = program.start();
+    assert_eq!(live.tick().num_failed, 2);
+    switch.off();
+    assert_eq!(live.tick().num_failed, 0);
+    let expected = [("a".to_owned(), 41)];
+    assert_eq!(take(&updated), expected);
+    assert_eq!(take(&mapped), expected);
     Ok(())
 }
 

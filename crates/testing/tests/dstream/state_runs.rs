@@ -292,8 +292,9 @@ fn strangers(bench: &Bench) -> Outcome {
     let program = bench.program();
     let states = update(&program.queue(vec![]), StateSpec::new()).named("sums");
     collect(&states);
-    let name = format!("{states:?}").split_once(' ').unwrap().1.to_owned();
-    program.ssc.restore_states(vec![(name, vec![99, 0])]);
+    program
+        .ssc
+        .restore_states(vec![("sums".to_owned(), vec![99, 0])]);
     let error = program.try_start().err().unwrap();
     assert!(
         error

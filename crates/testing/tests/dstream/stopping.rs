@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tidemill_core::storage::BlockId;
 use tidemill_core::{Error, ErrorKind, Rdd};
 use tidemill_streaming::{
-    BoxError, QueueMode, RddQueue, Receiver, ReceiverContext, Stop, StreamEvent, StreamSettings,
+    BoxError, QueueMode, RddQueue, Receiver, ReceiverContext, StateSpec, Stop, StreamEvent,
+    StreamSettings,
 };
 
 use crate::feed::{Order, fed};
@@ -46,6 +47,10 @@ pub(crate) fn cases() -> Vec<Case> {
         local_case(
             "a_transform_that_does_not_end_is_left_behind",
             stuck_transform,
+        ),
+        local_case(
+            "a_transform_above_a_state_does_not_hold_up_the_stop",
+            stuck_above_state,
         ),
         local_case("a_task_that_does_not_end_is_left_behind", stuck_task),
         local_case(
@@ -466,6 +471,38 @@ fn stuck_transform(bench: &Bench) -> Outcome {
     leaves_behind(&live)?;
     drop(gate);
     assert!(rows.recv().is_err());
+    Ok(())
+}
+
+/// A batch is done, and what it no longer needs is forgotten, while the next one is stuck.
+fn stuck_above_state(bench: &Bench) -> Outcome {
+    let program = bench.program();
+    let (gate, barrier) = gate();
+    let (last, last_barrier) = crate::support::gate();
+    let input = program.queue(vec![vec![("a".to_owned(), 1)]; 2]);
+    let stuck = input.transform(move |rdd, time| {
+        if time.as_ms() == 2_000 {
+            barrier.lock().pass();
+        }
+        Ok(rdd.clone())
+    });
+    let mapped = stuck.map_with_state(StateSpec::new(), |_, one: Option<i32>, state| {
+        state.update(one.unwrap_or(0));
+    });
+    mapped.for_each_rdd(move |_, _| {
+        last_barrier.lock().pass();
+        Ok(())
+    });
+    let live = program.start();
+    live.advance();
+    last.wait_for_arrival();
+    live.advance();
+    gate.wait_for_arrival();
+    last.open();
+    // The driver goes on.
+    assert_eq!(live.completed().time.as_ms(), 1_000);
+    leaves_behind(&live)?;
+    drop((gate, last));
     Ok(())
 }
 
