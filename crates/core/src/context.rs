@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 
 use crate::accumulator::Accumulators;
@@ -33,6 +34,9 @@ use crate::task::{CancelToken, is_in_task};
 
 /// How often a job may find that map outputs of one shuffle are lost.
 const MAX_LOSSES: u32 = 4;
+
+/// What the tasks of a job gave, by partition: a hash that is cheap, as each task pays for two.
+type Results<R> = HashMap<usize, R, FixedState>;
 
 /// Makes RDDs and runs jobs on a backend. A value, never a global; cheap to clone.
 ///
@@ -351,7 +355,7 @@ impl Context {
         M: Function<PartitionIter<T>, Output = R>,
     {
         let root = self.action_root(&operator, rdd, function, splits)?;
-        let mut results = HashMap::with_capacity(splits.len());
+        let mut results = Results::with_capacity_and_hasher(splits.len(), FixedState::default());
         let tasks = distinct(splits);
         self.run_root(operator, &root, &tasks, &mut results, &|_| ())?;
         let is_repeated = tasks.len() < splits.len();
@@ -389,7 +393,7 @@ impl Context {
         let deadline_ms = self.clock().now_ms().saturating_add(millis);
         let waiter = Waiter::new();
         let running: Mutex<(bool, Option<CancelToken>)> = Mutex::default();
-        let mut results = HashMap::new();
+        let mut results = Results::default();
         let ended = std::thread::scope(|scope| {
             let alarm = || {
                 if self.clock().wait_until(deadline_ms, &waiter) {
@@ -465,7 +469,7 @@ impl Context {
         operator: Operator,
         root: &Arc<dyn StageRoot>,
         splits: &[usize],
-        results: &mut HashMap<usize, R>,
+        results: &mut Results<R>,
         begun: &dyn Fn(&CancelToken),
     ) -> Result<()> {
         // Each shuffle by itself: a lineage of many may lose all of them at once.
@@ -503,11 +507,7 @@ impl Context {
     }
 
     /// Runs a job once; the results of its last stage go into `results`, also when it fails later.
-    fn run_plan<R: Data>(
-        &self,
-        plan: &Arc<JobPlan>,
-        results: &mut HashMap<usize, R>,
-    ) -> Result<()> {
+    fn run_plan<R: Data>(&self, plan: &Arc<JobPlan>, results: &mut Results<R>) -> Result<()> {
         let last = plan.stages.len().saturating_sub(1);
         let mut wrong_type = false;
         let ended = self.inner.backend.run(plan, &mut |stage, split, output| {

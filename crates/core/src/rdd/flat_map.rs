@@ -98,7 +98,7 @@ where
             records,
             inner: None,
             node: self,
-            unchecked: 0,
+            until_check: CHECK_EVERY,
             task: task.clone(),
         }))
     }
@@ -110,14 +110,14 @@ struct Flattened<T, I: IntoIterator, M> {
     records: PartitionIter<T>,
     inner: Option<I::IntoIter>,
     node: Arc<FlatMap<T, I, M>>,
-    /// Records given since the task's cancellation was looked at.
-    unchecked: u32,
+    /// Counts down to the next look at the task's cancellation.
+    until_check: u32,
     task: TaskContext,
 }
 
 /// A source looks at the task's cancellation at each record. What comes of one record may be
 /// endless, so it is looked at here too, seldom enough to cost nothing.
-const MAX_UNCHECKED: u32 = 1 << 10;
+const CHECK_EVERY: u32 = 1 << 10;
 
 impl<T, I: IntoIterator, M: Function<T, Output = I>> Iterator for Flattened<T, I, M> {
     type Item = I::Item;
@@ -126,14 +126,15 @@ impl<T, I: IntoIterator, M: Function<T, Output = I>> Iterator for Flattened<T, I
     fn next(&mut self) -> Option<I::Item> {
         let operator = self.node.meta.operator();
         loop {
+            // Before a record is at hand: it would have to be kept over the call.
+            self.until_check -= 1;
+            if self.until_check == 0 {
+                self.until_check = CHECK_EVERY;
+                self.task.abort_if_cancelled();
+            }
             if let Some(inner) = &mut self.inner
                 && let Some(record) = operator.call(|| inner.next())
             {
-                self.unchecked += 1;
-                if self.unchecked >= MAX_UNCHECKED {
-                    self.unchecked = 0;
-                    self.task.abort_if_cancelled();
-                }
                 return Some(record);
             }
             let record = self.records.next()?;

@@ -27,6 +27,7 @@ mod local_iterator;
 mod map;
 mod map_partitions;
 mod max;
+mod merge_runs;
 mod named;
 pub mod node;
 mod numeric;

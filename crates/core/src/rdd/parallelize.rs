@@ -7,7 +7,7 @@ use super::node::{AnyRdd, Dependency, Meta, RddNode, built, no_such_partition};
 use crate::codec::{Built, Decoder, Encoder};
 use crate::data::{Data, PartitionIter};
 use crate::error::Result;
-use crate::storage::BlockData;
+use crate::storage::Records;
 use crate::task::TaskContext;
 use crate::travel::Descriptor;
 
@@ -80,8 +80,6 @@ impl<T: Data> RddNode<T> for Parallelize<T> {
     fn compute(self: Arc<Self>, split: usize, task: &TaskContext) -> Result<PartitionIter<T>> {
         let slice = self.slices.get(&split);
         let slice = slice.ok_or_else(|| no_such_partition(self.meta.operator(), split))?;
-        Ok(Box::new(
-            task.interruptible(Vec::iterate(Arc::clone(slice))),
-        ))
+        Ok(Box::new(task.interruptible(Records::of(Arc::clone(slice)))))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use super::Rdd;
 use super::map::WithKey;
+use super::merge_runs::MergeRuns;
 use super::node::Meta;
 use super::shuffled::ReduceSide;
 use crate::codec::{Decoder, Encoder};
@@ -13,8 +14,8 @@ use crate::data::{Data, Key, PartitionIter};
 use crate::error::Result;
 use crate::function::{Captured, Plain};
 use crate::operator::Operator;
-use crate::partition::{Partitioner, RangePartitioner, positive};
-use crate::shuffle::{AsIs, ShuffleRead};
+use crate::partition::{AnyPartitioner, Partitioner, RangePartitioner, positive};
+use crate::shuffle::{AsIs, MapSide, ShuffleRead};
 use crate::task::TaskContext;
 use crate::travel::Portable;
 
@@ -26,8 +27,8 @@ pub trait OrderedRdd<K: Data + Ord, V: Data> {
     /// The pairs in the order of their keys, over all partitions; equal keys share a partition.
     ///
     /// *Shape* `(K, V)`, as many partitions (fewer when there are few distinct keys). *Cost* one
-    /// job now, over all records, that samples the keys; then one shuffle, and a partition at a
-    /// time in memory. *State* none.
+    /// job now, over all records, that samples the keys; then one shuffle, sorted where it is
+    /// written and merged where it is read. *State* none.
     ///
     /// # Errors
     /// The sampling job's failure.
@@ -51,7 +52,8 @@ pub trait OrderedRdd<K: Data + Ord, V: Data> {
     /// The pairs placed by `partitioner`, each partition in the order of its keys: cheaper than
     /// placing first and sorting later. No order over the partitions.
     ///
-    /// *Shape* `(K, V)`. *Cost* one shuffle, and a partition at a time in memory. *State* none.
+    /// *Shape* `(K, V)`. *Cost* one shuffle, sorted where it is written and merged where it is
+    /// read. *State* none.
     ///
     /// ```
     /// use tidemill_core::{Context, HashPartitioner, OrderedRdd};
@@ -172,11 +174,13 @@ fn place_and_sort<K: Data + Ord, V: Data, P: Partitioner<K>>(
     ascending: bool,
     partitioner: Arc<P>,
 ) -> Rdd<(K, V)> {
-    pairs.shuffle_with(operator, partitioner, AsIs, Sorted { ascending })
+    let sorted = Sorted { ascending };
+    pairs.shuffle_with(operator, partitioner, sorted, sorted)
 }
 
-/// Puts the records that have arrived into the order of their keys; equal keys stay in the order
-/// they had.
+/// Sorts what a map task sends to each partition, and merges what arrives there; equal keys stay in
+/// the order they had.
+#[derive(Clone, Copy)]
 struct Sorted {
     ascending: bool,
 }
@@ -192,6 +196,35 @@ impl Portable for Sorted {
     }
 }
 
+impl<K: Data + Ord, V: Data> MapSide<K, V, V> for Sorted {
+    fn bucket(
+        &self,
+        records: PartitionIter<(K, V)>,
+        partitioner: &dyn AnyPartitioner<K>,
+        task: &TaskContext,
+        meta: &Meta,
+    ) -> Result<Vec<Vec<(K, V)>>> {
+        let mut buckets = AsIs.bucket(records, partitioner, task, meta)?;
+        for bucket in &mut buckets {
+            task.check()?;
+            // Two comparisons that do not ask which way: sorting is nothing but comparisons.
+            meta.operator().call(|| match self.ascending {
+                true => bucket.sort_by(|a, b| a.0.cmp(&b.0)),
+                false => bucket.sort_by(|a, b| b.0.cmp(&a.0)),
+            });
+        }
+        Ok(buckets)
+    }
+
+    fn encode(&self, encoder: &mut Encoder<'_>) -> Result<()> {
+        Portable::encode(self, encoder)
+    }
+
+    fn decode(decoder: &mut Decoder<'_>) -> Result<Self> {
+        Portable::decode(decoder)
+    }
+}
+
 impl<K: Data + Ord, V: Data> ReduceSide<K, V> for Sorted {
     fn reduce(
         &self,
@@ -200,20 +233,14 @@ impl<K: Data + Ord, V: Data> ReduceSide<K, V> for Sorted {
         task: &TaskContext,
         meta: &Meta,
     ) -> Result<PartitionIter<(K, V)>> {
-        let buckets = read.buckets(split, task)?;
-        let mut records = Vec::with_capacity(buckets.iter().map(|bucket| bucket.len()).sum());
-        for bucket in buckets {
-            task.check()?;
-            records.extend_from_slice(&bucket);
-        }
-        meta.operator().call(|| {
-            if self.ascending {
-                records.sort_by(|a, b| a.0.cmp(&b.0));
-            } else {
-                records.sort_by(|a, b| b.0.cmp(&a.0));
-            }
-        });
-        Ok(Box::new(task.interruptible(records.into_iter())))
+        let (runs, operator) = (read.buckets(split, task)?, meta.operator().clone());
+        Ok(if self.ascending {
+            let merged = MergeRuns::new(runs, operator, |a: &(K, V), b: &(K, V)| a.0.cmp(&b.0));
+            Box::new(task.interruptible(merged))
+        } else {
+            let merged = MergeRuns::new(runs, operator, |a: &(K, V), b: &(K, V)| b.0.cmp(&a.0));
+            Box::new(task.interruptible(merged))
+        })
     }
 }
 
@@ -225,13 +252,12 @@ fn sample_keys<K: Data + Ord, V: Data>(
 ) -> Result<Vec<K>> {
     let wanted = num_partitions * SAMPLES_PER_PARTITION / pairs.num_partitions()?.max(1) + 1;
     // Keeps every `stride`-th key; whenever twice too many are kept, every other one goes.
-    let sample = |wanted: &usize, records: PartitionIter<(K, V)>| {
+    let sample = |wanted: &usize, mut records: PartitionIter<(K, V)>| {
         let mut kept = Vec::new();
-        let mut stride = 1;
-        for (at, (key, _)) in records.enumerate() {
-            if at % stride == 0 {
-                kept.push(key);
-            }
+        let (mut stride, mut passed_over) = (1, 0);
+        while let Some((key, _)) = records.nth(passed_over) {
+            kept.push(key);
+            passed_over = stride - 1;
             if kept.len() >= wanted * 2 {
                 let mut keep = false;
                 kept.retain(|_| {

@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::partition::AnyPartitioner;
 use crate::rdd::node::{AnyParent, Meta, Parent};
 use crate::scheduler::{StageRoot, TaskValue};
-use crate::storage::{Block, BlockData, BlockId, BlockStore, StorageLevel};
+use crate::storage::{Block, BlockId, BlockStore, Records, StorageLevel};
 use crate::task::TaskContext;
 use crate::travel::{Descriptor, DescriptorName};
 
@@ -69,7 +69,8 @@ impl<K: Data, V: Data> MapSide<K, V, V> for AsIs {
         _task: &TaskContext,
         meta: &Meta,
     ) -> Result<Vec<Vec<(K, V)>>> {
-        let mut buckets = empty_buckets(partitioner.num_partitions());
+        let num_reduces = partitioner.num_partitions();
+        let mut buckets = buckets_for(records.size_hint().0, num_reduces);
         for (key, value) in records {
             push(
                 &mut buckets,
@@ -102,10 +103,7 @@ impl<K: Key, V: Data, C: Data, A: Combine<V, C>> MapSide<K, V, C> for Combined<A
         meta: &Meta,
     ) -> Result<Vec<Vec<(K, C)>>> {
         let combined = crate::combine::combine_values(records, &*self.0, task, meta.operator());
-        let mut buckets = empty_buckets(partitioner.num_partitions());
-        for bucket in &mut buckets {
-            bucket.reserve(combined.len() / partitioner.num_partitions().max(1) + 1);
-        }
+        let mut buckets = buckets_for(combined.len(), partitioner.num_partitions());
         for (key, combiner) in crate::combine::drain(combined) {
             push(
                 &mut buckets,
@@ -126,8 +124,17 @@ impl<K: Key, V: Data, C: Data, A: Combine<V, C>> MapSide<K, V, C> for Combined<A
     }
 }
 
-fn empty_buckets<R>(num_reduces: usize) -> Vec<Vec<R>> {
-    std::iter::repeat_with(Vec::new).take(num_reduces).collect()
+/// Room is made for so many records at most: an iterator of the user may promise any number.
+const MAX_ROOM: usize = 1 << 20;
+
+/// Empty buckets with room for about as many records altogether, spread evenly. Growing would touch
+/// twice the memory; room that is left over is not touched at all.
+fn buckets_for<R>(num_records: usize, num_reduces: usize) -> Vec<Vec<R>> {
+    let even = num_records.min(MAX_ROOM) / num_reduces.max(1);
+    let room = even + even / 4;
+    std::iter::repeat_with(|| Vec::with_capacity(room))
+        .take(num_reduces)
+        .collect()
 }
 
 #[inline]
@@ -389,9 +396,9 @@ impl<K: Data, C: Data> ShuffleRead<K, C> {
         task: &TaskContext,
     ) -> Result<PartitionIter<(K, C)>> {
         let buckets = self.buckets(reduce, task)?;
-        Ok(Box::new(task.interruptible(
-            buckets.into_iter().flat_map(Vec::<(K, C)>::iterate),
-        )))
+        Ok(Box::new(
+            task.interruptible(buckets.into_iter().flat_map(Records::of)),
+        ))
     }
 
     /// Writes down what is needed to read the partitions `splits`. A lost map output is for the

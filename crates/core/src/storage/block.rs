@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::StorageLevel;
+use super::records::Records;
 use crate::codec;
 use crate::data::{Data, PartitionIter};
 use crate::error::{Error, Result};
@@ -49,12 +50,7 @@ impl<T: Data> BlockData for Vec<T> {
     }
 
     fn iterate(block: Arc<Self>) -> PartitionIter<T> {
-        let mut at = 0;
-        Box::new(std::iter::from_fn(move || {
-            let record = block.get(at).cloned();
-            at += 1;
-            record
-        }))
+        Box::new(Records::of(block))
     }
 }
 

@@ -5,6 +5,7 @@ mod checked;
 mod disk;
 mod level;
 mod memory;
+mod records;
 
 use std::fmt;
 
@@ -16,6 +17,7 @@ pub use memory::{MemoryStore, StorageLimits};
 
 pub(crate) use checked::{PieceReader, write_head, write_piece};
 pub(crate) use disk::make_unique_folder;
+pub(crate) use records::Records;
 
 use crate::error::Result;
 
