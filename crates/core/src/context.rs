@@ -495,7 +495,7 @@ impl Context {
             let Some(lost) = lost_outputs(&error) else {
                 return Err(error);
             };
-            let times = losses.entry(shuffle).or_default();
+            let times = losses.entry(lost.0).or_default();
             *times += 1;
             if *times == MAX_LOSSES {
                 return Err(error.with("lost_times", *times).with("job", operator));
