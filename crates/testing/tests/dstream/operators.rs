@@ -222,7 +222,7 @@ fn cartesian(bench: &Bench) -> Outcome {
     };
     let right: Vec<Vec<i32>> = vec![vec![7, 8, 9], vec![], vec![5]];
     let got = bench.table().run_two(numbers(), right.clone(), |a, b| {
-        a.transform_with(&b, |a, b, _| Ok(a.cartesian(b)?))
+        a.transform_with(b, |a, b, _| Ok(a.cartesian(b)?))
     })?;
     let sides = numbers().into_iter().zip(right);
     let expected: Vec<_> = sides.map(|(a, b)| product(&a, &b)).collect();

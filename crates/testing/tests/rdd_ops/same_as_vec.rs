@@ -50,6 +50,10 @@ impl Given {
     }
 
     #[track_caller]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "both are made for the comparison"
+    )]
     fn same<T: PartialEq + Debug>(&self, what: &str, found: T, expected: T) {
         assert_eq!(found, expected, "{what}, seed {}", self.seed);
     }
