@@ -59,7 +59,8 @@ impl ContextBuilder {
 
     /// How long one attempt at a task may run. Then it counts as failed and is no longer waited
     /// for; it is told to end, which it does at its next record, or at once where it runs in a
-    /// process of its own. Default: for ever.
+    /// process of its own. One that does not end keeps its slot: where all slots are taken so, the
+    /// next attempt waits. Default: for ever.
     pub fn task_timeout(mut self, timeout: Duration) -> Self {
         self.jobs.rules.task_timeout = Some(timeout);
         self

@@ -194,7 +194,7 @@ impl<T: Data> Rdd<T> {
             folder: folder.to_owned(),
         };
         self.ctx
-            .run_action(operator, self, &Arc::new(write), &self.splits()?)?;
+            .run_action(operator, self, &Arc::new(write), &self.all_splits()?)?;
         Ok(())
     }
 
@@ -202,7 +202,7 @@ impl<T: Data> Rdd<T> {
     fn keep_all(&self) -> Result<()> {
         let (rdd, level, blocks) = (self.id(), self.storage_level(), self.ctx.blocks());
         let mut missing = Vec::new();
-        for split in self.splits()? {
+        for split in self.all_splits()? {
             match blocks.get(BlockId::Rdd { rdd, split })? {
                 None => missing.push(split),
                 // Kept before the level had a disk.
@@ -215,7 +215,7 @@ impl<T: Data> Rdd<T> {
         let count = Arc::new(Plain(|records: PartitionIter<T>| records.count() as u64));
         let operator = self.operator().named("local_checkpoint");
         self.ctx.run_action(operator, self, &count, &missing)?;
-        for split in self.splits()? {
+        for split in self.all_splits()? {
             if !blocks.contains(BlockId::Rdd { rdd, split })? {
                 return Err(Error::unavailable("partition cannot be kept")
                     .with("operator", self.operator())
@@ -223,10 +223,6 @@ impl<T: Data> Rdd<T> {
             }
         }
         Ok(())
-    }
-
-    fn splits(&self) -> Result<Vec<usize>> {
-        Ok((0..self.num_partitions()?).collect())
     }
 }
 

@@ -154,7 +154,7 @@ impl<T: Data> Rdd<T> {
             None => error.with("operator", operator),
         };
         // A missing input is known before anything is made.
-        let splits: Vec<usize> = (0..self.num_partitions()?).collect();
+        let splits = self.all_splits()?;
         let folder = OutputFolder::begin(path, options).map_err(blame)?;
         let meta = self.child(operator.clone());
         let parent = self.parent().clone();

@@ -1,5 +1,6 @@
 //! Stages, long lineages, jobs beside one another, the end of a context.
 
+use tidemill_core::storage::BlockId;
 use tidemill_core::{Clock, Context, ErrorKind, HashPartitioner, PairRdd, SystemClock};
 
 use crate::gate::{Gate, knock};
@@ -132,14 +133,24 @@ fn shared_stages(bench: &Bench) -> Outcome {
     let sums = ctx
         .parallelize_into((0..100).map(|x| (x % 10, x)), 4)?
         .reduce_by_key(|a, b| a + b);
-    let results: Vec<Vec<(i32, i32)>> = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..4).map(|_| scope.spawn(|| sums.collect())).collect();
-        let joined = threads.into_iter().map(|thread| thread.join().unwrap());
-        joined.collect::<Result<_, _>>()
-    })?;
     let expected: Vec<(i32, i32)> = (0..10).map(|key| (key, 450 + key * 10)).collect();
-    for result in results {
-        assert_eq!(sorted(result), expected);
+    for round in 0..4 {
+        let results: Vec<Vec<(i32, i32)>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..6).map(|_| scope.spawn(|| sums.collect())).collect();
+            let joined = threads.into_iter().map(|thread| thread.join().unwrap());
+            joined.collect::<Result<_, _>>()
+        })?;
+        for result in results {
+            assert_eq!(sorted(result), expected);
+        }
+        // All of them miss what is gone, and none forgets what another has made again.
+        let (shuffle, map) = (0, round);
+        ctx.blocks()
+            .remove(&mut (0..4).map(|reduce| BlockId::Shuffle {
+                shuffle,
+                map,
+                reduce,
+            }));
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! What tasks share: broadcasts and accumulators; and what a task knows of itself.
 
 use serde::{Deserialize, Serialize};
+use tidemill_core::storage::BlockId;
 use tidemill_core::{Accumulate, Broadcast, Context, ErrorKind, PairRdd, TaskContext};
 
 use crate::support::{Bench, Case, Outcome, Tally, case, count_in, sorted};
@@ -15,6 +16,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("a_task_cannot_end_a_broadcast", not_in_a_task),
         // C-057, C-060
         case("failed_attempts_add_nothing", failed_attempts),
+        case(
+            "what_an_action_adds_counts_once_though_outputs_are_lost",
+            lost_outputs,
+        ),
         // C-059
         case("each_evaluation_adds", each_evaluation),
         // C-056
@@ -136,6 +141,26 @@ fn failed_attempts(bench: &Bench) -> Outcome {
         });
     assert_eq!(pairs.reduce_by_key(|a, b| a + b).count()?, 3);
     assert_eq!(again.value()?.count, 40);
+    Ok(())
+}
+
+fn lost_outputs(bench: &Bench) -> Outcome {
+    let ctx = bench.ctx();
+    let pairs = ctx.parallelize_into((0..100_u64).map(|x| (x % 20, x)), 4)?;
+    let sums = pairs.reduce_by_key(|a, b| a + b);
+    assert_eq!(sums.count()?, 20);
+    // Found out when some of the reduce tasks have succeeded.
+    let (shuffle, map, reduce) = (0, 1, 3);
+    let lost = BlockId::Shuffle {
+        shuffle,
+        map,
+        reduce,
+    };
+    assert!(ctx.blocks().contains(lost)?);
+    ctx.blocks().remove(&mut std::iter::once(lost));
+    let seen = ctx.long_accumulator("seen");
+    sums.with(seen.clone()).for_each(|seen, _| seen.add(1))?;
+    assert_eq!(seen.value()?.count, 20);
     Ok(())
 }
 
