@@ -19,8 +19,14 @@ pub(crate) fn cases() -> Vec<Case> {
         // S-066
         driver_case("an_empty_queue_gives_its_default_or_nothing", defaults),
         driver_case("a_source_of_ones_own_is_asked_each_batch", own_source),
-        local_case("a_source_is_asked_once_for_a_batch_without_an_rdd", asked_once),
-        local_case("an_input_that_fails_leaves_the_others_their_batch", neighbour),
+        local_case(
+            "a_source_is_asked_once_for_a_batch_without_an_rdd",
+            asked_once,
+        ),
+        local_case(
+            "an_input_that_fails_leaves_the_others_their_batch",
+            neighbour,
+        ),
         case("offset_ranges_are_read_by_tasks", offsets),
         driver_case("offset_ranges_read_again_are_the_same", replayed),
         local_case("a_failing_offset_source_loses_no_records", failing_offsets),

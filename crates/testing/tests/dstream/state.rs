@@ -37,7 +37,10 @@ pub(crate) fn cases() -> Vec<Case> {
             "a_state_with_checkpoints_remembers_two_intervals",
             forgotten,
         ),
-        local_case("a_window_reads_back_to_before_a_state_began", before_it_began),
+        local_case(
+            "a_window_reads_back_to_before_a_state_began",
+            before_it_began,
+        ),
         local_case("a_transform_finds_the_state_advanced", transform),
         case("long_streams_of_states_have_short_lineages", long),
     ]
