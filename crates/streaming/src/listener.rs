@@ -87,7 +87,8 @@ pub struct BatchInfo {
     pub scheduling_delay: Option<Duration>,
     /// First start to last end; `None` before the end. To the microsecond.
     pub processing_delay: Option<Duration>,
-    /// How many output operations it has.
+    /// How many jobs it has: one for each of its output operations, and one more when there are
+    /// states that none of these needs.
     pub num_outputs: usize,
     /// How many of them failed.
     pub num_failed: usize,
@@ -112,9 +113,10 @@ impl BatchInfo {
 pub struct OutputInfo {
     /// The batch's time.
     pub time: Time,
-    /// Counts up from 0 in the order the outputs were defined.
+    /// Counts up from 0 in the order the outputs were defined. The number after the last is the
+    /// job that advances states which no output of the batch needs.
     pub id: usize,
-    /// For example `print at src/main.rs:12`.
+    /// For example `print at src/main.rs:12`; `state` for the job that is none of the outputs.
     pub name: String,
     /// Why it failed, with causes.
     pub failure: Option<String>,

@@ -19,7 +19,8 @@ pub struct StreamSettings {
     pub block_interval: Duration,
     /// Receivers cut a block when it has this many bytes. Default 16 MiB.
     pub max_block_bytes: usize,
-    /// Receivers stop reading while this many bytes wait for their batch to end. Default 512 MiB.
+    /// Receivers stop reading while this many bytes wait for their batch to end, and for the states
+    /// to have applied it. Default 512 MiB.
     pub max_waiting_bytes: usize,
     /// Wait before a receiver that ended is started again. Default 2 s.
     pub receiver_restart_delay: Duration,
@@ -47,7 +48,8 @@ pub struct StreamSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FailedBatch {
     /// The next batch applies it first, and fails as long as that fails: nothing is lost, and the
-    /// inputs of what waits are kept.
+    /// inputs of what waits are kept. Receivers stop reading when that is
+    /// [`max_waiting_bytes`](StreamSettings::max_waiting_bytes).
     #[default]
     ApplyFirst,
     /// It is left out, told of and counted: the state goes on as if the batch had been empty.

@@ -59,6 +59,9 @@ pub type BoxError = Box<dyn StdError + Send + Sync>;
 /// | `count_by_value_and_window` | `(T, u64)` per window | one shuffle a batch and passes over the distinct records | none; keeps partial results |
 /// | [`PairDStream`]: `reduce_by_key_and_window` | `(K, V)` per window | one shuffle a batch and passes over the keys | none; keeps partial results |
 /// | [`PairDStream`]: `group_by_key_and_window` | `(K, Vec<V>)` per window | one shuffle a batch and all records of the window | none; keeps the groups |
+/// | `update_state_by_key`, `update_state_by_partition` | `(K, S)`, all keys, per batch | one shuffle and a pass over all keys | a pair a key, for each remembered batch |
+/// | `map_with_state` ([`state_snapshots`](MapWithStateDStream::state_snapshots): `(K, S)`, all keys) | what the function gives, per batch | one shuffle, ∝ the keys touched | an entry a key |
+/// | `reduce_by_key_and_window_inverse`, `reduce_by_key_and_window_filtered` | `(K, V)` per window, all keys | one shuffle a batch, ∝ the keys that enter and leave | a pair a key; keeps the combined batches |
 /// | `persist`, `cache`, `checkpoint`, `named`, `slice` | – | none | none |
 /// | `print`, `print_first`, `for_each_rdd`, `for_each_partition`, `save_as_text_files`, `save_as_object_files` | outputs | one job a batch | none |
 ///

@@ -136,8 +136,9 @@ impl StreamingContext {
     /// A file is in the first batch that finds it with a time of last change after the stream was
     /// defined, not later than the batch, and at most `min_remember` (60 s) before it. So files
     /// must appear whole: write them elsewhere on the same disk and rename them into the folder.
-    /// What is appended later is not read, and a file renamed long after its last change is
-    /// not found. The machine's clock and the files' must agree. Names that begin with `.` are
+    /// What is appended while the file is known as read, for `min_remember`, is not read; a file
+    /// changed after it was read is read once more, whole, when it is no longer known. A file
+    /// renamed long after its last change is not found. The machine's clock and the files' must agree. Names that begin with `.` are
     /// passed over; `.gz` files are decompressed.
     ///
     /// *Shape* [`Text`], a partition a file (more for files over 32 MiB), in the order of the times

@@ -59,9 +59,11 @@ fn generate_jobs(graph: &Graph, batch: &Batch) -> Result<Vec<(usize, Job)>> {
     let (states, time) = (&graph.states, batch.time);
     // Also those that no output needs now: a window that comes later reads back to this batch, and
     // its records are this batch's. One that fails leaves the others theirs.
-    graph.sources().fold(Ok(()), |touched, source| {
-        touched.and(catch(|| source.touch(batch)))
-    })?;
+    let mut touched = Ok(());
+    for source in graph.sources() {
+        touched = touched.and(catch(|| source.touch(batch)));
+    }
+    touched?;
     let mut jobs = Vec::new();
     for (output, id) in graph.outputs.iter().zip(0..) {
         if let Some(job) = output.generate(batch)? {

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tidemill_core::state::{
     Delta, Ensure, KeyedState, Placement, ReadState, StateSize, Step, Versioned,
 };
-use tidemill_core::{Context, Data, Key, Operator, Rdd, Result};
+use tidemill_core::{Context, Data, Error, Key, Operator, Rdd, Result};
 
 use super::ledger::{Apply, BEGINNING, Ledger, Sure};
 use super::{AnyState, not_begun};
@@ -212,6 +212,12 @@ impl<K: Key, S: Data> AnyState for KeyedOperator<K, S> {
     }
 
     fn restore(&self, bytes: &[u8]) -> Result<()> {
+        if !self.may_skip {
+            return Err(Error::unavailable(
+                "a window with an inverse cannot go on from its state alone: the batches that are \
+                 to leave it are not written down",
+            ));
+        }
         self.state.fill(KeyedState::<K, S>::decode(bytes)?)?;
         *self.initial.lock() = None;
         Ok(())

@@ -20,6 +20,10 @@ pub(crate) fn cases() -> Vec<Case> {
         case("an_inverse_window_takes_data_and_a_partitioner", placed),
         local_case("an_inverse_window_applies_what_failed_first", failed),
         local_case("a_window_of_half_batches_is_refused", halves),
+        local_case(
+            "an_inverse_window_does_not_go_on_from_its_state_alone",
+            restored,
+        ),
     ]
 }
 
@@ -205,5 +209,28 @@ fn halves(bench: &Bench) -> Outcome {
             .contains("must be a multiple of the slide duration"),
         "{error}"
     );
+    Ok(())
+}
+
+/// What is to leave the window is not in its state.
+fn restored(bench: &Bench) -> Outcome {
+    let sums = |pairs: &DStream<(String, i64)>| {
+        pairs
+            .reduce_by_key_and_window_inverse(Window::of(2 * BATCH), add, sub)
+            .named("sums")
+    };
+    let program = bench.program();
+    let rows = collect(&sums(&program.queue(input())));
+    let live = program.start();
+    live.tick();
+    take(&rows);
+    let encoded = live.running.encode_states()?;
+    drop(live);
+    let program = bench.program();
+    collect(&sums(&program.queue(input())));
+    program.ssc.restore_states(encoded);
+    let error = program.try_start().err().unwrap();
+    assert!(error.message().contains("to leave"), "{error}");
+    assert_eq!(error.fact("state"), Some("sums"));
     Ok(())
 }
