@@ -169,9 +169,11 @@ fn while_half_is_done<R: Send>(
     // Nobody ever counts these to their end.
     let endless = ctx.range_into(0..i64::MAX, 20)?;
     let both = done.union(&endless)?;
+    // Where places are lost, a lost partition may wait behind endless ones for ever.
+    let enough = if bench.is_exact() { 20 } else { 10 };
     let found = std::thread::scope(|scope| {
         let measured = scope.spawn(|| measure(&both));
-        while tally.count() < 20 {
+        while tally.count() < enough {
             std::thread::yield_now();
         }
         // All but the last of them have surely arrived.
